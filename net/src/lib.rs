@@ -1,0 +1,2 @@
+//! Frames, connections and the codec of the Kafka protocol.
+pub mod ops;

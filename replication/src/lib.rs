@@ -1,0 +1,1 @@
+//! Mailboxes between shards, and the replica: in-sync set, high watermark, waiters.

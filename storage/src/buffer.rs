@@ -1,0 +1,356 @@
+//! Aligned memory: the pool of one shard, and the three shapes its regions take.
+//!
+//! ```text
+//! Pool ──allocate──► Buffer   unique, written by a read or a block builder
+//!                      │ freeze
+//!                      ▼
+//!        Chunk ──slice──► Slice   shared and immutable; may cross threads
+//! ```
+//!
+//! A [`Chunk`] is appended to while slices of what it already holds are being read elsewhere:
+//!
+//! ```text
+//! 0 ............. filled ............. capacity
+//! | shared, never | written only through    |
+//! | written again | the one Chunk           |
+//! ```
+//!
+//! A region returns to its pool when the last holder drops it, on whatever thread that happens.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::ops::{Deref, DerefMut, Range};
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crossbeam::queue::ArrayQueue;
+
+use crate::io::BLOCK_BYTES;
+
+/// The region sizes a pool hands out, in bytes; a request gets the smallest that holds it.
+pub const REGION_BYTES: [usize; 7] = [4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20];
+
+/// Bytes of free regions that each size class keeps for reuse, at the most.
+const FREE_BYTES_PER_CLASS_MAX: usize = 4 << 20;
+
+/// One shard's aligned memory, bounded by a budget. Cheap to clone; all clones are one pool.
+#[derive(Debug, Clone)]
+pub struct Pool {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    budget_bytes: usize,
+    used_bytes: AtomicUsize,
+    free: [ArrayQueue<Memory>; REGION_BYTES.len()],
+}
+
+/// Owned, zero-initialised memory of `REGION_BYTES[class]` bytes, aligned to a block.
+#[derive(Debug)]
+struct Memory {
+    start: NonNull<u8>,
+    class: u8,
+}
+
+// SAFETY: a Memory is the only owner of its allocation and has no thread affinity.
+unsafe impl Send for Memory {}
+// SAFETY: a shared Memory gives no access to its bytes except through the raw pointer, whose uses below are
+// each argued for.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    fn layout(class: u8) -> Layout {
+        Layout::from_size_align(REGION_BYTES[usize::from(class)], BLOCK_BYTES).expect("sizes are constants")
+    }
+
+    fn allocate(class: u8) -> Self {
+        let layout = Self::layout(class);
+        // SAFETY: the layout's size is one of REGION_BYTES, none of which is zero.
+        let start = unsafe { alloc_zeroed(layout) };
+        let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
+        Self { start, class }
+    }
+
+    fn capacity(&self) -> usize {
+        REGION_BYTES[usize::from(self.class)]
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: `start` came from alloc_zeroed with this very layout, and self is its only owner.
+        unsafe { dealloc(self.start.as_ptr(), Self::layout(self.class)) }
+    }
+}
+
+impl Pool {
+    /// A pool that never has more than `budget_bytes` in use.
+    #[must_use]
+    pub fn new(budget_bytes: usize) -> Self {
+        let free = REGION_BYTES.map(|bytes| ArrayQueue::new((FREE_BYTES_PER_CLASS_MAX / bytes).max(1)));
+        Self { shared: Arc::new(Shared { budget_bytes, used_bytes: AtomicUsize::new(0), free }) }
+    }
+
+    /// A zeroed or formerly used buffer of at least `bytes`, or nothing while the budget is spent.
+    ///
+    /// # Panics
+    /// If `bytes` is more than the largest region.
+    #[must_use]
+    pub fn allocate(&self, bytes: usize) -> Option<Buffer> {
+        let class = REGION_BYTES.iter().position(|&region| region >= bytes);
+        let class = class.expect("callers ask for at most the largest region") as u8;
+        let size = REGION_BYTES[usize::from(class)];
+        let fits = |used: usize| used.checked_add(size).filter(|&after| after <= self.shared.budget_bytes);
+        self.shared.used_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
+        let memory = self.shared.free[usize::from(class)].pop().unwrap_or_else(|| Memory::allocate(class));
+        Some(Buffer { region: Region { memory: Some(memory), pool: Arc::clone(&self.shared) } })
+    }
+
+    /// Bytes handed out and not yet returned.
+    #[must_use]
+    pub fn used_bytes(&self) -> usize {
+        self.shared.used_bytes.load(Ordering::Relaxed)
+    }
+
+    /// The most bytes that may be in use.
+    #[must_use]
+    pub fn budget_bytes(&self) -> usize {
+        self.shared.budget_bytes
+    }
+}
+
+/// Memory on loan from a pool.
+#[derive(Debug)]
+struct Region {
+    /// None only while being dropped.
+    memory: Option<Memory>,
+    pool: Arc<Shared>,
+}
+
+impl Region {
+    fn memory(&self) -> &Memory {
+        self.memory.as_ref().expect("taken only by drop")
+    }
+
+    fn start(&self) -> *mut u8 {
+        self.memory().start.as_ptr()
+    }
+
+    fn capacity(&self) -> usize {
+        self.memory().capacity()
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        let memory = self.memory.take().expect("dropped once");
+        self.pool.used_bytes.fetch_sub(memory.capacity(), Ordering::Relaxed);
+        // A full free list hands the memory back, and it is freed here.
+        let _ = self.pool.free[usize::from(memory.class)].push(memory);
+    }
+}
+
+/// A region with one owner, who may write all of it. Contents start undefined but initialised.
+#[derive(Debug)]
+pub struct Buffer {
+    region: Region,
+}
+
+impl Buffer {
+    /// Shares the first `length` bytes, immutable from now on.
+    ///
+    /// # Panics
+    /// If the buffer is shorter than `length`.
+    #[must_use]
+    pub fn freeze(self, length: usize) -> Slice {
+        assert!(length <= self.region.capacity(), "a slice lies inside its region");
+        Slice { region: Arc::new(self.region), start: 0, length: length as u32 }
+    }
+
+    /// Makes the region a chunk that holds nothing yet.
+    #[must_use]
+    pub fn into_chunk(self) -> Chunk {
+        Chunk { region: Arc::new(self.region), filled: 0 }
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the memory is initialised for its whole capacity, and this Buffer is its only holder.
+        unsafe { std::slice::from_raw_parts(self.region.start(), self.region.capacity()) }
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in deref, and `&mut self` makes the access exclusive.
+        unsafe { std::slice::from_raw_parts_mut(self.region.start(), self.region.capacity()) }
+    }
+}
+
+/// A region that grows in place: bytes before `filled` are shared and final, the rest is the chunk's own.
+#[derive(Debug)]
+pub struct Chunk {
+    region: Arc<Region>,
+    filled: usize,
+}
+
+impl Chunk {
+    /// How many bytes it holds.
+    #[must_use]
+    pub fn filled(&self) -> usize {
+        self.filled
+    }
+
+    /// How many bytes it can hold.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.region.capacity()
+    }
+
+    /// How many bytes can still be added.
+    #[must_use]
+    pub fn spare(&self) -> usize {
+        self.capacity() - self.filled
+    }
+
+    /// The part not yet published, to be written before [`Chunk::publish`].
+    pub fn spare_mut(&mut self) -> &mut [u8] {
+        let spare = self.spare();
+        // SAFETY: slices only cover bytes before `filled` (see slice and publish), a Chunk is not Clone, and
+        // `&mut self` excludes a second spare_mut, so nobody else can reach these initialised bytes.
+        unsafe { std::slice::from_raw_parts_mut(self.region.start().add(self.filled), spare) }
+    }
+
+    /// Makes the first `bytes` of the spare part shared and final.
+    ///
+    /// # Panics
+    /// If there is less spare room.
+    pub fn publish(&mut self, bytes: usize) {
+        assert!(bytes <= self.spare(), "only what fits the chunk can be published");
+        self.filled += bytes;
+    }
+
+    /// Appends and publishes as much of `bytes` as fits; says how much that was.
+    pub fn append(&mut self, bytes: &[u8]) -> usize {
+        let taken = bytes.len().min(self.spare());
+        self.spare_mut()[..taken].copy_from_slice(&bytes[..taken]);
+        self.publish(taken);
+        taken
+    }
+
+    /// A shared view of published bytes.
+    ///
+    /// # Panics
+    /// If the range reaches beyond what is published.
+    #[must_use]
+    pub fn slice(&self, range: Range<usize>) -> Slice {
+        assert!(range.start <= range.end && range.end <= self.filled, "only published bytes can be shared");
+        Slice { region: Arc::clone(&self.region), start: range.start as u32, length: (range.end - range.start) as u32 }
+    }
+}
+
+/// Immutable bytes that share ownership of their region. May be sent to, and dropped on, any thread.
+#[derive(Debug, Clone)]
+pub struct Slice {
+    region: Arc<Region>,
+    start: u32,
+    length: u32,
+}
+
+impl Slice {
+    /// A part of this slice.
+    ///
+    /// # Panics
+    /// If the range reaches beyond it.
+    #[must_use]
+    pub fn slice(&self, range: Range<usize>) -> Self {
+        assert!(range.start <= range.end && range.end <= self.length as usize, "a part lies inside the whole");
+        Self {
+            region: Arc::clone(&self.region),
+            start: self.start + range.start as u32,
+            length: (range.end - range.start) as u32,
+        }
+    }
+
+    /// The unique buffer again, if nobody else holds a part of its region.
+    #[must_use]
+    pub fn into_buffer(self) -> Option<Buffer> {
+        Arc::into_inner(self.region).map(|region| Buffer { region })
+    }
+}
+
+impl Deref for Slice {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: start + length ≤ capacity (checked by freeze and slice), the bytes are initialised, and nobody
+        // writes published bytes while a Slice holds the region: Buffer is unique, Chunk writes beyond `filled` only.
+        unsafe { std::slice::from_raw_parts(self.region.start().add(self.start as usize), self.length as usize) }
+    }
+}
+
+impl AsRef<[u8]> for Slice {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spent_budget_hands_out_nothing_until_something_returns() {
+        let pool = Pool::new(64 << 10);
+        let first = pool.allocate(40 << 10).expect("fits");
+        assert!(pool.allocate(1).is_none(), "64 KiB region uses the whole budget");
+        drop(first);
+        assert_eq!(pool.used_bytes(), 0);
+        assert!(pool.allocate(1).is_some());
+    }
+
+    #[test]
+    fn slices_of_a_chunk_stay_as_they_were_while_it_grows() {
+        let pool = Pool::new(1 << 20);
+        let mut chunk = pool.allocate(4096).expect("fits").into_chunk();
+        assert_eq!(chunk.append(b"first"), 5);
+        let first = chunk.slice(0..5);
+        let reader = std::thread::spawn(move || first.to_vec());
+        chunk.spare_mut()[..6].copy_from_slice(b"second");
+        chunk.publish(6);
+        assert_eq!(&chunk.slice(0..11)[..], b"firstsecond");
+        assert_eq!(reader.join().expect("reads"), b"first");
+    }
+
+    #[test]
+    fn a_region_returns_when_its_last_slice_is_dropped() {
+        let pool = Pool::new(1 << 20);
+        let slice = pool.allocate(10).expect("fits").freeze(10);
+        let part = slice.slice(2..4);
+        drop(slice);
+        assert_eq!(pool.used_bytes(), 4096);
+        drop(part);
+        assert_eq!(pool.used_bytes(), 0);
+    }
+
+    #[test]
+    fn memory_is_aligned_to_blocks() {
+        let pool = Pool::new(1 << 26);
+        for bytes in REGION_BYTES {
+            let buffer = pool.allocate(bytes).expect("fits");
+            assert_eq!(buffer.as_ptr() as usize % BLOCK_BYTES, 0);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "only published bytes")]
+    fn what_is_not_published_cannot_be_shared() {
+        let pool = Pool::new(1 << 20);
+        let chunk = pool.allocate(10).expect("fits").into_chunk();
+        let _ = chunk.slice(0..1);
+    }
+}
