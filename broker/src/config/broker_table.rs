@@ -1,0 +1,165 @@
+//! The broker properties that have an effect, and the ones of our own.
+
+use super::definition::{
+    Check::{Any, AtLeast, Between, BetweenOr, NotEmpty, OneOf, Subset},
+    Definition,
+    Importance::{High, Low, Medium},
+    Kind::{Boolean, Int, List, Long, Short, String},
+};
+use super::topic_table::SEGMENT_BYTES_MIN;
+
+/// The most shards a node can have.
+pub const SHARDS_MAX: u16 = 1024;
+
+/// The broker properties with an effect, sorted by name.
+pub(super) static SUPPORTED: &[Definition] = &[
+    Definition::new("advertised.listeners", List, None, Any, High)
+        .doc("Addresses given to clients, as NAME://HOST:PORT for each listener. A listener that is not named answers with the address its client connected to."),
+    Definition::new("auto.create.topics.enable", Boolean, Some("true"), Any, High)
+        .doc("Whether asking for an unknown topic's metadata creates it, if the client wants that too."),
+    Definition::new("broker.id", Int, Some("-1"), AtLeast(-1), High)
+        .doc("Kafka's older name of node.id; -1 means node.id."),
+    Definition::new("broker.rack", String, None, Any, Medium)
+        .doc("Where this node stands; clients are told so that they can read from a replica close to them."),
+    Definition::new("compression.gzip.level", Int, Some("-1"), BetweenOr(1, 9, -1), Medium)
+        .dynamic()
+        .doc("Default of the topics' compression.gzip.level."),
+    Definition::new("compression.lz4.level", Int, Some("9"), Between(1, 17), Medium)
+        .dynamic()
+        .doc("Default of the topics' compression.lz4.level."),
+    Definition::new(
+        "compression.type",
+        String,
+        Some("producer"),
+        OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]),
+        High,
+    )
+    .dynamic()
+    .doc("Default of the topics' compression.type."),
+    Definition::new("compression.zstd.level", Int, Some("3"), Between(-131_072, 22), Medium)
+        .dynamic()
+        .doc("Default of the topics' compression.zstd.level."),
+    Definition::new("connections.max.idle.ms", Long, Some("600000"), AtLeast(-1), Medium)
+        .doc("A connection on which nothing happens for this long is closed; a negative value keeps it."),
+    Definition::new("controller.listener.names", List, None, Any, High)
+        .doc("Listeners of Kafka's controller. They are left out with a warning: the node keeps its metadata itself."),
+    Definition::new("default.replication.factor", Int, Some("1"), AtLeast(1), Medium)
+        .doc("Replicas of a topic that does not say how many."),
+    Definition::new("delete.topic.enable", Boolean, Some("true"), Any, High)
+        .doc("Whether clients may delete topics."),
+    Definition::new("fetch.max.bytes", Int, Some("57671680"), AtLeast(1024), Medium)
+        .doc("Most bytes one fetch returns, whatever the client asks for; a first batch that is larger comes whole."),
+    Definition::new("group.initial.rebalance.delay.ms", Int, Some("0"), AtLeast(0), Medium)
+        .doc("How long a new group waits for more members before its first assignment. Kafka's default is 3000."),
+    Definition::new("group.max.session.timeout.ms", Int, Some("1800000"), AtLeast(0), Medium)
+        .doc("Longest session timeout a group member may ask for."),
+    Definition::new("group.max.size", Int, Some("2147483647"), AtLeast(1), Medium)
+        .doc("Most members of one group."),
+    Definition::new("group.min.session.timeout.ms", Int, Some("6000"), AtLeast(0), Medium)
+        .doc("Shortest session timeout a group member may ask for."),
+    Definition::new(
+        "listener.security.protocol.map",
+        String,
+        Some("PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL"),
+        Any,
+        Low,
+    )
+    .dynamic()
+    .doc("The security protocol of each listener name, as NAME:PROTOCOL. Only PLAINTEXT is served so far."),
+    Definition::new("listeners", List, Some("PLAINTEXT://localhost:9092"), NotEmpty, High)
+        .dynamic()
+        .doc("Addresses served, as NAME://HOST:PORT; an empty host is every address of the machine, port 0 any free port."),
+    Definition::new("log.cleanup.policy", List, Some("delete"), Subset(&["compact", "delete"]), Medium)
+        .dynamic()
+        .doc("Default of the topics' cleanup.policy."),
+    Definition::new("log.dir", List, Some("skein-data"), NotEmpty, High)
+        .doc("The data directory, where log.dirs is not set."),
+    Definition::new("log.dirs", List, None, NotEmpty, High)
+        .doc("The data directories, separated by commas."),
+    Definition::new("log.index.interval.bytes", Int, Some("4096"), AtLeast(0), Medium)
+        .dynamic()
+        .doc("Default of the topics' index.interval.bytes."),
+    Definition::new("log.index.size.max.bytes", Int, Some("10485760"), AtLeast(4), Medium)
+        .dynamic()
+        .doc("Default of the topics' segment.index.bytes."),
+    Definition::new("log.message.timestamp.after.max.ms", Long, Some("3600000"), AtLeast(0), Medium)
+        .dynamic()
+        .doc("Default of the topics' message.timestamp.after.max.ms."),
+    Definition::new("log.message.timestamp.before.max.ms", Long, Some("9223372036854775807"), AtLeast(0), Medium)
+        .dynamic()
+        .doc("Default of the topics' message.timestamp.before.max.ms."),
+    Definition::new("log.message.timestamp.type", String, Some("CreateTime"), OneOf(&["CreateTime", "LogAppendTime"]), Medium)
+        .dynamic()
+        .doc("Default of the topics' message.timestamp.type."),
+    Definition::new("log.retention.bytes", Long, Some("-1"), Any, High)
+        .dynamic()
+        .doc("Default of the topics' retention.bytes."),
+    Definition::new("log.retention.check.interval.ms", Long, Some("300000"), AtLeast(1), Medium)
+        .doc("How often old segments are looked for."),
+    Definition::new("log.retention.hours", Int, Some("168"), AtLeast(-1), High)
+        .doc("Default of the topics' retention.ms, in hours; log.retention.minutes and log.retention.ms are stronger."),
+    Definition::new("log.retention.minutes", Int, None, AtLeast(-1), High)
+        .doc("Default of the topics' retention.ms, in minutes; log.retention.ms is stronger."),
+    Definition::new("log.retention.ms", Long, None, AtLeast(-1), High)
+        .dynamic()
+        .doc("Default of the topics' retention.ms; -1 sets no limit."),
+    Definition::new("log.roll.hours", Int, Some("168"), AtLeast(1), High)
+        .doc("Default of the topics' segment.ms, in hours; log.roll.ms is stronger."),
+    Definition::new("log.roll.jitter.hours", Int, Some("0"), AtLeast(0), High)
+        .doc("Default of the topics' segment.jitter.ms, in hours; log.roll.jitter.ms is stronger."),
+    Definition::new("log.roll.jitter.ms", Long, None, AtLeast(0), High)
+        .dynamic()
+        .doc("Default of the topics' segment.jitter.ms."),
+    Definition::new("log.roll.ms", Long, None, AtLeast(1), High)
+        .dynamic()
+        .doc("Default of the topics' segment.ms."),
+    Definition::new("log.segment.bytes", Int, Some("1073741824"), AtLeast(SEGMENT_BYTES_MIN), High)
+        .dynamic()
+        .doc("Default of the topics' segment.bytes."),
+    Definition::new("log.segment.delete.delay.ms", Long, Some("60000"), AtLeast(0), High)
+        .dynamic()
+        .doc("Default of the topics' file.delete.delay.ms."),
+    Definition::new("max.incremental.fetch.session.cache.slots", Int, Some("1000"), AtLeast(0), Medium)
+        .doc("Most fetch sessions kept by the node."),
+    Definition::new("message.max.bytes", Int, Some("1048588"), AtLeast(0), High)
+        .dynamic()
+        .doc("Default of the topics' max.message.bytes."),
+    Definition::new("min.insync.replicas", Int, Some("1"), AtLeast(1), High)
+        .dynamic()
+        .doc("Default of the topics' min.insync.replicas."),
+    Definition::new("node.id", Int, Some("1"), AtLeast(0), High)
+        .doc("The node's number in its cluster."),
+    Definition::new("num.partitions", Int, Some("1"), AtLeast(1), Medium)
+        .doc("Partitions of a topic that does not say how many."),
+    Definition::new("offset.metadata.max.bytes", Int, Some("4096"), AtLeast(0), High)
+        .doc("Most bytes of text a client may store with a committed offset."),
+    Definition::new("offsets.retention.check.interval.ms", Long, Some("600000"), AtLeast(1), High)
+        .doc("How often committed offsets are looked through for old ones."),
+    Definition::new("offsets.retention.minutes", Int, Some("10080"), AtLeast(1), High)
+        .doc("How long committed offsets are kept once their group is empty."),
+    Definition::new("offsets.topic.num.partitions", Int, Some("50"), AtLeast(1), High)
+        .doc("Partitions of the topic of committed offsets; it must not change once the topic is there."),
+    Definition::new("offsets.topic.replication.factor", Short, Some("3"), AtLeast(1), High)
+        .doc("Replicas of the topic of committed offsets; never more than there are nodes."),
+    Definition::new("offsets.topic.segment.bytes", Int, Some("104857600"), AtLeast(SEGMENT_BYTES_MIN), High)
+        .doc("segment.bytes of the topic of committed offsets."),
+    Definition::new("producer.id.expiration.ms", Int, Some("86400000"), AtLeast(1), Low)
+        .dynamic()
+        .doc("How long a partition remembers an idempotent producer that has gone quiet."),
+    Definition::new("skein.durability", String, Some("durable"), OneOf(&["durable", "cached"]), High)
+        .doc("Default of the topics' skein.durability."),
+    Definition::new("skein.journal.extent.bytes", Long, Some("67108864"), Between(1 << 20, 1 << 30), Low)
+        .doc("Size of a journal extent. A shard has a few of them and uses them again and again."),
+    Definition::new("skein.memory", Long, None, AtLeast(64 << 20), High)
+        .doc("Bytes of memory the node may use for data on its way in and out, shared evenly by its shards; by default chosen from the machine's memory."),
+    Definition::new("skein.shards", Int, None, Between(1, SHARDS_MAX as i64), High)
+        .doc("Shards, each one thread on one core; by default one for each core the process may use. It may differ from start to start."),
+    Definition::new("socket.listen.backlog.size", Int, Some("50"), AtLeast(1), Medium)
+        .doc("Connections that may wait to be accepted on one listener."),
+    Definition::new("socket.receive.buffer.bytes", Int, Some("102400"), AtLeast(-1), High)
+        .doc("Receive buffer of each socket; -1 leaves it to the system."),
+    Definition::new("socket.request.max.bytes", Int, Some("104857600"), AtLeast(1), High)
+        .doc("Largest request; a connection that announces a larger one is closed."),
+    Definition::new("socket.send.buffer.bytes", Int, Some("102400"), AtLeast(-1), High)
+        .doc("Send buffer of each socket; -1 leaves it to the system."),
+];

@@ -1,0 +1,44 @@
+//! Configuration: one table of all properties, and what is read from it.
+//!
+//! ```text
+//!   server.properties ─┐                        ┌─ NodeConfig    typed, for the start and the shards
+//!   --set NAME=VALUE  ─┼─ checked by the table ─┼─ TopicConfig   typed, one per topic, for the hot path
+//!   options           ─┤   (Settings)           ├─ Row           what DescribeConfigs says
+//!   topic overrides   ─┘                        └─ docs/configuration.md
+//! ```
+//!
+//! The tables ([`topic_definitions`], [`broker_definitions`]) are the only place where a property's name, type,
+//! default, range, text and class stand.
+
+mod broker_table;
+mod definition;
+mod describe;
+mod error;
+mod known_table;
+mod listeners;
+mod markdown;
+mod node;
+mod properties;
+mod settings;
+mod table;
+mod topic;
+mod topic_table;
+
+#[cfg(test)]
+mod tests;
+
+pub use broker_table::SHARDS_MAX;
+pub use definition::{Check, Class, Definition, Importance, Invalid, Kind, Reason, Synonym};
+pub use describe::{Row, Source, SynonymRow, broker_row, topic_row};
+pub use error::{ConfigError, Origin, Warning};
+pub use listeners::{Bind, Endpoint, LISTENERS_MAX, Listener};
+pub use markdown::configuration_markdown;
+pub use node::{Flags, Groups, Network, NodeConfig, PropertiesFile, Topics};
+pub use properties::{BadEscape, Entry, parse as parse_properties};
+pub use settings::Settings;
+pub use table::{
+    broker as broker_definition, broker_definitions, nearest_broker, nearest_topic, topic as topic_definition,
+    topic_definitions,
+};
+pub use topic::{Cleanup, Compression, Durability, Overrides, Refused, TimestampType, TopicConfig, check_overrides};
+pub use topic_table::SEGMENT_BYTES_MIN;
