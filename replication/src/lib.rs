@@ -1,1 +1,4 @@
 //! Mailboxes between shards, and the replica: in-sync set, high watermark, waiters.
+
+pub mod mailbox;
+pub mod wake;
