@@ -6,5 +6,6 @@ pub mod buffer;
 pub mod disk;
 pub mod error;
 pub mod io;
+pub mod simulated;
 
 pub use error::Error;
