@@ -1,4 +1,6 @@
 //! The shard and its turn, drivers, request handlers, coordinators, metadata.
 
+pub mod config;
 pub mod driver;
 pub mod error_code;
+pub mod metadata;

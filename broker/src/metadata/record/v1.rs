@@ -1,0 +1,201 @@
+//! Version 1 of every kind. These types are the format: they do not change any more.
+
+use net::Uuid;
+use rkyv::rancor::Error;
+use rkyv::{Archive, Deserialize, Serialize};
+
+use super::{NewPartition, Record};
+use crate::config::Overrides;
+
+pub(super) const VERSION: u8 = 1;
+pub(super) const KIND_MAX: u8 = kind::PRODUCER_IDS_ALLOCATED;
+
+mod kind {
+    pub(super) const CLUSTER_CREATED: u8 = 1;
+    pub(super) const BROKER_REGISTERED: u8 = 2;
+    pub(super) const TOPIC_CREATED: u8 = 3;
+    pub(super) const TOPIC_DELETED: u8 = 4;
+    pub(super) const TOPIC_CONFIG_CHANGED: u8 = 5;
+    pub(super) const PARTITIONS_ADDED: u8 = 6;
+    pub(super) const BROKER_CONFIG_CHANGED: u8 = 7;
+    pub(super) const PRODUCER_IDS_ALLOCATED: u8 = 8;
+}
+
+#[derive(Archive, Serialize, Deserialize)]
+struct ClusterCreated {
+    cluster_id: [u8; 16],
+    created_ms: i64,
+}
+
+#[derive(Archive, Serialize, Deserialize)]
+struct BrokerRegistered {
+    node_id: i32,
+    broker_epoch: i64,
+}
+
+#[derive(Archive, Serialize, Deserialize)]
+struct TopicCreated {
+    name: String,
+    topic_id: [u8; 16],
+    configs: Vec<Config>,
+    created_ms: i64,
+    partitions: Vec<Partition>,
+}
+
+#[derive(Archive, Serialize, Deserialize)]
+struct TopicDeleted {
+    topic_id: [u8; 16],
+}
+
+#[derive(Archive, Serialize, Deserialize)]
+struct TopicConfigChanged {
+    topic_id: [u8; 16],
+    configs: Vec<Config>,
+}
+
+#[derive(Archive, Serialize, Deserialize)]
+struct PartitionsAdded {
+    topic_id: [u8; 16],
+    partitions: Vec<Partition>,
+}
+
+#[derive(Archive, Serialize, Deserialize)]
+struct BrokerConfigChanged {
+    node_id: Option<i32>,
+    configs: Vec<Config>,
+}
+
+#[derive(Archive, Serialize, Deserialize)]
+struct ProducerIdsAllocated {
+    next: i64,
+}
+
+#[derive(Archive, Serialize, Deserialize)]
+struct Config {
+    name: String,
+    value: String,
+}
+
+#[derive(Archive, Serialize, Deserialize)]
+struct Partition {
+    log_id: u64,
+    leader: i32,
+    leader_epoch: i32,
+    replicas: Vec<i32>,
+}
+
+/// Serializing into memory fails only where memory does.
+macro_rules! payload {
+    ($record:expr) => {
+        rkyv::to_bytes::<Error>(&$record).expect("memory is there").into_vec()
+    };
+}
+
+pub(super) fn encode(record: &Record) -> (u8, Vec<u8>) {
+    match record {
+        Record::ClusterCreated { cluster_id, created_ms } => {
+            (kind::CLUSTER_CREATED, payload!(ClusterCreated { cluster_id: cluster_id.0, created_ms: *created_ms }))
+        }
+        Record::BrokerRegistered { node_id, broker_epoch } => {
+            (kind::BROKER_REGISTERED, payload!(BrokerRegistered { node_id: *node_id, broker_epoch: *broker_epoch }))
+        }
+        Record::TopicCreated { name, topic_id, configs, created_ms, partitions } => (
+            kind::TOPIC_CREATED,
+            payload!(TopicCreated {
+                name: name.clone(),
+                topic_id: topic_id.0,
+                configs: from_overrides(configs),
+                created_ms: *created_ms,
+                partitions: from_partitions(partitions),
+            }),
+        ),
+        Record::TopicDeleted { topic_id } => (kind::TOPIC_DELETED, payload!(TopicDeleted { topic_id: topic_id.0 })),
+        Record::TopicConfigChanged { topic_id, configs } => (
+            kind::TOPIC_CONFIG_CHANGED,
+            payload!(TopicConfigChanged { topic_id: topic_id.0, configs: from_overrides(configs) }),
+        ),
+        Record::PartitionsAdded { topic_id, partitions } => (
+            kind::PARTITIONS_ADDED,
+            payload!(PartitionsAdded { topic_id: topic_id.0, partitions: from_partitions(partitions) }),
+        ),
+        Record::BrokerConfigChanged { node_id, configs } => (
+            kind::BROKER_CONFIG_CHANGED,
+            payload!(BrokerConfigChanged { node_id: *node_id, configs: from_overrides(configs) }),
+        ),
+        Record::ProducerIdsAllocated { next } => {
+            (kind::PRODUCER_IDS_ALLOCATED, payload!(ProducerIdsAllocated { next: *next }))
+        }
+    }
+}
+
+/// `None` where the payload is damaged.
+pub(super) fn decode(kind: u8, payload: &[u8]) -> Option<Record> {
+    macro_rules! read {
+        ($type:ty) => {
+            rkyv::from_bytes::<$type, Error>(payload).ok()?
+        };
+    }
+    Some(match kind {
+        kind::CLUSTER_CREATED => {
+            let r = read!(ClusterCreated);
+            Record::ClusterCreated { cluster_id: Uuid(r.cluster_id), created_ms: r.created_ms }
+        }
+        kind::BROKER_REGISTERED => {
+            let r = read!(BrokerRegistered);
+            Record::BrokerRegistered { node_id: r.node_id, broker_epoch: r.broker_epoch }
+        }
+        kind::TOPIC_CREATED => {
+            let r = read!(TopicCreated);
+            Record::TopicCreated {
+                name: r.name,
+                topic_id: Uuid(r.topic_id),
+                configs: to_overrides(r.configs),
+                created_ms: r.created_ms,
+                partitions: to_partitions(r.partitions),
+            }
+        }
+        kind::TOPIC_DELETED => Record::TopicDeleted { topic_id: Uuid(read!(TopicDeleted).topic_id) },
+        kind::TOPIC_CONFIG_CHANGED => {
+            let r = read!(TopicConfigChanged);
+            Record::TopicConfigChanged { topic_id: Uuid(r.topic_id), configs: to_overrides(r.configs) }
+        }
+        kind::PARTITIONS_ADDED => {
+            let r = read!(PartitionsAdded);
+            Record::PartitionsAdded { topic_id: Uuid(r.topic_id), partitions: to_partitions(r.partitions) }
+        }
+        kind::BROKER_CONFIG_CHANGED => {
+            let r = read!(BrokerConfigChanged);
+            Record::BrokerConfigChanged { node_id: r.node_id, configs: to_overrides(r.configs) }
+        }
+        kind::PRODUCER_IDS_ALLOCATED => Record::ProducerIdsAllocated { next: read!(ProducerIdsAllocated).next },
+        _ => return None,
+    })
+}
+
+fn from_overrides(configs: &Overrides) -> Vec<Config> {
+    configs.iter().map(|(name, value)| Config { name: name.clone(), value: value.clone() }).collect()
+}
+
+fn to_overrides(configs: Vec<Config>) -> Overrides {
+    configs.into_iter().map(|c| (c.name, c.value)).collect()
+}
+
+fn from_partitions(partitions: &[NewPartition]) -> Vec<Partition> {
+    let one = |p: &NewPartition| Partition {
+        log_id: p.log_id,
+        leader: p.leader,
+        leader_epoch: p.leader_epoch,
+        replicas: p.replicas.clone(),
+    };
+    partitions.iter().map(one).collect()
+}
+
+fn to_partitions(partitions: Vec<Partition>) -> Vec<NewPartition> {
+    let one = |p: Partition| NewPartition {
+        log_id: p.log_id,
+        leader: p.leader,
+        leader_epoch: p.leader_epoch,
+        replicas: p.replicas,
+    };
+    partitions.into_iter().map(one).collect()
+}
