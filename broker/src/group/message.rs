@@ -1,0 +1,436 @@
+//! Requests to a coordinator and its replies, as owned plain data that may cross a mailbox.
+//!
+//! One request concerns groups of *one* coordinator: what names several groups on the wire is split before
+//! (see [`super::api`]), and put together again from the replies.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Outcome;
+
+/// Names a request that waits for its reply. Chosen by the caller, unique among the requests that wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub u64);
+
+/// The two clocks of a call. Timers use the first; the second, which may jump, goes into records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Monotonic milliseconds.
+    pub now_ms: u64,
+    /// Milliseconds since the epoch, by the wall.
+    pub wall_ms: i64,
+}
+
+/// A topic's id, as it stands on the wire; all zero where the request names topics by name.
+pub type TopicId = [u8; 16];
+
+/// One protocol that a member offers, with its metadata (a subscription, for consumers).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Protocol {
+    /// The name, such as `range`.
+    pub name: Arc<str>,
+    /// Opaque to the coordinator, handed to the leader.
+    pub metadata: Bytes,
+}
+
+/// A member wants to be in the group's next generation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JoinRequest {
+    /// The group.
+    pub group: Arc<str>,
+    /// The member, empty if it has no id yet.
+    pub member: Arc<str>,
+    /// Set for static members (KIP-345).
+    pub instance: Option<Arc<str>>,
+    /// Whose connection it is.
+    pub client_id: Arc<str>,
+    /// Where it comes from, as Kafka writes it: `/127.0.0.1`.
+    pub client_host: Arc<str>,
+    /// How long the member may be silent.
+    pub session_timeout_ms: i32,
+    /// How long the member may take to join again.
+    pub rebalance_timeout_ms: i32,
+    /// `consumer`, `connect`, …
+    pub protocol_type: Arc<str>,
+    /// In the order of the member's preference.
+    pub protocols: Vec<Protocol>,
+    /// From version 4 on: a member without an id has to come back with the one it is given (KIP-394).
+    pub needs_known_member: bool,
+    /// From version 9 on: the leader can be told not to assign (KIP-814).
+    pub may_skip_assignment: bool,
+}
+
+/// A member as the leader gets to know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JoinedMember {
+    /// Its id.
+    pub member: Arc<str>,
+    /// Set for static members.
+    pub instance: Option<Arc<str>>,
+    /// Its metadata of the chosen protocol.
+    pub metadata: Bytes,
+}
+
+/// The answer to [`JoinRequest`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JoinReply {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The generation joined; -1 if none was.
+    pub generation: i32,
+    /// The group's protocol type.
+    pub protocol_type: Option<Arc<str>>,
+    /// The protocol that the group chose.
+    pub protocol_name: Option<Arc<str>>,
+    /// Who assigns; empty if nobody does.
+    pub leader: Arc<str>,
+    /// The leader shall not assign, for nothing changed (KIP-814).
+    pub skip_assignment: bool,
+    /// The id of the member that asked.
+    pub member: Arc<str>,
+    /// Everybody, for the leader; empty for all others.
+    pub members: Vec<JoinedMember>,
+}
+
+impl JoinReply {
+    /// The answer to a join that did not succeed.
+    #[must_use]
+    pub fn refused(outcome: Outcome, member: Arc<str>) -> JoinReply {
+        JoinReply {
+            outcome,
+            generation: -1,
+            protocol_type: None,
+            protocol_name: None,
+            leader: Arc::from(""),
+            skip_assignment: false,
+            member,
+            members: Vec::new(),
+        }
+    }
+}
+
+/// What one member is told to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assignment {
+    /// The member.
+    pub member: Arc<str>,
+    /// Opaque to the coordinator.
+    pub assignment: Bytes,
+}
+
+/// A member asks for its assignment; the leader brings everybody's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyncRequest {
+    /// The group.
+    pub group: Arc<str>,
+    /// The generation the member joined.
+    pub generation: i32,
+    /// The member.
+    pub member: Arc<str>,
+    /// Set for static members.
+    pub instance: Option<Arc<str>>,
+    /// Checked where given (version 5).
+    pub protocol_type: Option<Arc<str>>,
+    /// Checked where given (version 5).
+    pub protocol_name: Option<Arc<str>>,
+    /// From the leader; empty from all others.
+    pub assignments: Vec<Assignment>,
+}
+
+/// The answer to [`SyncRequest`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyncReply {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The group's protocol type.
+    pub protocol_type: Option<Arc<str>>,
+    /// The protocol that the group chose.
+    pub protocol_name: Option<Arc<str>>,
+    /// What the member is to do.
+    pub assignment: Bytes,
+}
+
+impl SyncReply {
+    /// The answer to a sync that did not succeed.
+    #[must_use]
+    pub fn refused(outcome: Outcome) -> SyncReply {
+        SyncReply { outcome, protocol_type: None, protocol_name: None, assignment: Bytes::new() }
+    }
+}
+
+/// A member says that it lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeartbeatRequest {
+    /// The group.
+    pub group: Arc<str>,
+    /// The generation the member is in.
+    pub generation: i32,
+    /// The member.
+    pub member: Arc<str>,
+    /// Set for static members.
+    pub instance: Option<Arc<str>>,
+}
+
+/// A member that leaves, named by its id or (by an administrator) by its instance id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeavingMember {
+    /// Its id, empty if it is named by its instance id.
+    pub member: Arc<str>,
+    /// Set for static members.
+    pub instance: Option<Arc<str>>,
+}
+
+/// Members leave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaveRequest {
+    /// The group.
+    pub group: Arc<str>,
+    /// Who leaves.
+    pub members: Vec<LeavingMember>,
+}
+
+/// The answer to [`LeaveRequest`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaveReply {
+    /// How it ended as a whole.
+    pub outcome: Outcome,
+    /// How it ended for each, in the request's order.
+    pub members: Vec<(LeavingMember, Outcome)>,
+}
+
+/// One partition's offset to commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitPartition {
+    /// The partition.
+    pub partition: i32,
+    /// The next offset to read.
+    pub offset: i64,
+    /// The leader epoch of the record before it; -1 if unknown.
+    pub leader_epoch: i32,
+    /// Anything the member wants to find again.
+    pub metadata: Option<Arc<str>>,
+}
+
+/// One topic's offsets to commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitTopic {
+    /// The name; empty if an id was given that no topic has.
+    pub name: Arc<str>,
+    /// The id, where the request goes by ids (version 10).
+    pub id: TopicId,
+    /// Why nothing of this topic can be committed, as far as the caller knows: there is no such topic.
+    /// [`Outcome::Done`] if it can.
+    pub known: Outcome,
+    /// The partitions.
+    pub partitions: Vec<CommitPartition>,
+}
+
+/// Offsets to commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitRequest {
+    /// The group; may be empty, for old clients' sake.
+    pub group: Arc<str>,
+    /// The generation, or -1 from a consumer that uses the group for offsets only.
+    pub generation: i32,
+    /// The member, empty from a consumer that uses the group for offsets only.
+    pub member: Arc<str>,
+    /// Set for static members.
+    pub instance: Option<Arc<str>>,
+    /// How long to keep the offsets, in old versions; -1 means as configured.
+    pub retention_ms: i64,
+    /// From version 9 on a generation of an unknown group is answered with [`Outcome::GroupNotFound`].
+    pub knows_group_not_found: bool,
+    /// The offsets.
+    pub topics: Vec<CommitTopic>,
+}
+
+/// How committing went for one topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommittedTopic {
+    /// As in the request.
+    pub name: Arc<str>,
+    /// As in the request.
+    pub id: TopicId,
+    /// Each partition and how it ended, in the request's order.
+    pub partitions: Vec<(i32, Outcome)>,
+}
+
+/// The answer to [`CommitRequest`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitReply {
+    /// In the request's order.
+    pub topics: Vec<CommittedTopic>,
+}
+
+/// One topic whose offsets are asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchTopic {
+    /// The name; empty if an id was given that no topic has.
+    pub name: Arc<str>,
+    /// The id, where the request goes by ids (version 10).
+    pub id: TopicId,
+    /// [`Outcome::UnknownTopicId`] if the id names no topic.
+    pub known: Outcome,
+    /// The partitions.
+    pub partitions: Vec<i32>,
+}
+
+/// Which committed offsets of one group are asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchRequest {
+    /// The group; may be empty, for old clients' sake.
+    pub group: Arc<str>,
+    /// Which offsets; all of the group where absent.
+    pub topics: Option<Vec<FetchTopic>>,
+    /// Wait for commits that are under way (KIP-447).
+    pub require_stable: bool,
+}
+
+/// One partition's committed offset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchedPartition {
+    /// The partition.
+    pub partition: i32,
+    /// The next offset to read; -1 if none is committed.
+    pub offset: i64,
+    /// The leader epoch of the record before it; -1 if unknown.
+    pub leader_epoch: i32,
+    /// As committed.
+    pub metadata: Arc<str>,
+    /// Whether the topic is known; an offset that was never committed is no error.
+    pub outcome: Outcome,
+}
+
+/// One topic's committed offsets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchedTopic {
+    /// The name; empty if an id was given that no topic has.
+    pub name: Arc<str>,
+    /// As in the request; all zero where all offsets were asked for.
+    pub id: TopicId,
+    /// The offsets.
+    pub partitions: Vec<FetchedPartition>,
+}
+
+/// The answer to [`FetchRequest`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchReply {
+    /// The group.
+    pub group: Arc<str>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// In the request's order.
+    pub topics: Vec<FetchedTopic>,
+}
+
+/// A member, described.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DescribedMember {
+    /// Its id.
+    pub member: Arc<str>,
+    /// Set for static members.
+    pub instance: Option<Arc<str>>,
+    /// Whose connection it is.
+    pub client_id: Arc<str>,
+    /// Where it comes from.
+    pub client_host: Arc<str>,
+    /// Its metadata of the chosen protocol; empty unless the group is stable.
+    pub metadata: Bytes,
+    /// What it was told to do.
+    pub assignment: Bytes,
+}
+
+/// A group, described.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DescribedGroup {
+    /// Whether it could be described; [`Outcome::GroupNotFound`] is shown as a dead group below version 6.
+    pub outcome: Outcome,
+    /// The group.
+    pub group: Arc<str>,
+    /// The state's name.
+    pub state: &'static str,
+    /// `consumer`, `connect`, …; empty for a group that only holds offsets.
+    pub protocol_type: Arc<str>,
+    /// The protocol that the group chose; empty unless it is stable.
+    pub protocol_name: Arc<str>,
+    /// The members.
+    pub members: Vec<DescribedMember>,
+}
+
+/// Which groups to list; an empty filter lets all pass. Compared without regard to case.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListRequest {
+    /// States, such as `Stable`.
+    pub states: Vec<Arc<str>>,
+    /// Types, such as `classic`.
+    pub types: Vec<Arc<str>>,
+}
+
+/// A group, listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedGroup {
+    /// The group.
+    pub group: Arc<str>,
+    /// `consumer`, `connect`, …; empty for a group that only holds offsets.
+    pub protocol_type: Arc<str>,
+    /// The state's name.
+    pub state: &'static str,
+    /// The type's name.
+    pub group_type: &'static str,
+}
+
+/// The answer to [`ListRequest`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListReply {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Ordered by group id.
+    pub groups: Vec<ListedGroup>,
+}
+
+/// Any request to a coordinator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// Join the next generation.
+    Join(JoinRequest),
+    /// Get the assignment.
+    Sync(SyncRequest),
+    /// Live on.
+    Heartbeat(HeartbeatRequest),
+    /// Leave.
+    Leave(LeaveRequest),
+    /// Commit offsets.
+    Commit(CommitRequest),
+    /// Read committed offsets.
+    Fetch(FetchRequest),
+    /// Describe these groups.
+    Describe(Vec<Arc<str>>),
+    /// List groups.
+    List(ListRequest),
+    /// Remove this group and its offsets.
+    Delete(Arc<str>),
+}
+
+/// The answer to the [`Request`] of the same name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// Joined, or not.
+    Join(JoinReply),
+    /// The assignment.
+    Sync(SyncReply),
+    /// Whether the member still is in its generation.
+    Heartbeat(Outcome),
+    /// Who left.
+    Leave(LeaveReply),
+    /// What was committed.
+    Commit(CommitReply),
+    /// What had been committed.
+    Fetch(FetchReply),
+    /// The groups, in the request's order.
+    Describe(Vec<DescribedGroup>),
+    /// The groups.
+    List(ListReply),
+    /// Whether the group is gone.
+    Delete(Outcome),
+}
