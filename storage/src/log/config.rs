@@ -1,0 +1,75 @@
+//! What a topic's configuration means to its logs.
+
+use crate::batch::TimestampType;
+
+/// What an append waits for before it counts as durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// The device has it: it survives a power cut.
+    #[default]
+    Durable,
+    /// The operating system has it (`skein.durability=cached`): it survives the end of the process, not a power cut.
+    Cached,
+}
+
+/// The configuration of one log. Names follow Kafka's topic properties; extremes and units come last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// `skein.durability`.
+    pub durability: Durability,
+    /// `segment.bytes`: a segment is closed before it grows beyond this.
+    pub segment_bytes: u64,
+    /// `segment.ms`: a segment is closed when its first record is this old at the next append.
+    pub segment_ms: u64,
+    /// `segment.jitter.ms`: the most by which `segment_ms` is shortened, different for every segment.
+    pub segment_jitter_ms: u64,
+    /// `index.interval.bytes`: bytes between two index entries.
+    pub index_interval_bytes: u32,
+    /// `segment.index.bytes`: a segment is closed when its index reaches this.
+    pub index_bytes_max: u32,
+    /// Whether whole expired segments are removed: `cleanup.policy` contains `delete`.
+    pub delete_expired: bool,
+    /// `retention.ms`; none keeps records forever.
+    pub retention_ms: Option<u64>,
+    /// `retention.bytes`; none sets no bound.
+    pub retention_bytes: Option<u64>,
+    /// `max.message.bytes`: the largest batch a client may append; at most [`crate::store::BATCH_BYTES_MAX`] counts.
+    pub batch_bytes_max: usize,
+    /// `message.timestamp.type`.
+    pub timestamp_type: TimestampType,
+    /// `message.timestamp.before.max.ms`.
+    pub timestamp_before_max_ms: i64,
+    /// `message.timestamp.after.max.ms`.
+    pub timestamp_after_max_ms: i64,
+    /// Whether every record needs a key: `cleanup.policy` contains `compact`.
+    pub keys_required: bool,
+    /// `file.delete.delay.ms`: how long the files of removed segments stay.
+    pub file_delete_delay_ms: u64,
+    /// `producer.id.expiration.ms`: how long an idle producer is remembered.
+    pub producer_id_expiration_ms: u64,
+}
+
+impl Default for LogConfig {
+    /// Apache Kafka's defaults, durable.
+    fn default() -> Self {
+        const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+        Self {
+            durability: Durability::Durable,
+            segment_bytes: 1 << 30,
+            segment_ms: 7 * DAY_MS,
+            segment_jitter_ms: 0,
+            index_interval_bytes: 4096,
+            index_bytes_max: 10 << 20,
+            delete_expired: true,
+            retention_ms: Some(7 * DAY_MS),
+            retention_bytes: None,
+            batch_bytes_max: 1_048_588,
+            timestamp_type: TimestampType::CreateTime,
+            timestamp_before_max_ms: i64::MAX,
+            timestamp_after_max_ms: 60 * 60 * 1000,
+            keys_required: false,
+            file_delete_delay_ms: 60_000,
+            producer_id_expiration_ms: DAY_MS,
+        }
+    }
+}
