@@ -10,10 +10,12 @@
 //! Integers are big-endian; a varint carries seven bits a byte, the lowest first.
 
 mod error;
+mod list;
 pub mod put;
 mod reader;
 
 pub use error::{DecodeError, Reason};
+pub use list::{Element, List, ListIter};
 pub use reader::Reader;
 
 /// The most elements an array may have; Kafka 4.4's own limit.

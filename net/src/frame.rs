@@ -1,0 +1,276 @@
+//! Frames: every request and response is preceded by its length.
+//!
+//! ```text
+//! | length int32 | header | body |      the length counts the header and the body
+//! ```
+
+use std::fmt;
+use std::ops::Deref;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::wire::put;
+use crate::{Message, RequestHeader};
+
+/// Bytes of a frame's length.
+pub const LENGTH_BYTES: usize = 4;
+
+/// Default of `socket.request.max.bytes`: 100 MiB.
+pub const FRAME_BYTES_MAX_DEFAULT: usize = 100 * 1024 * 1024;
+
+/// The buffer of an unfinished frame has at most this many times the bytes that have arrived.
+const GROWTH: usize = 4;
+
+/// The buffer of an unfinished frame starts with this many bytes, or the frame's length.
+const FIRST_RESERVATION_BYTES: usize = 4096;
+
+/// A complete frame without its length.
+#[derive(Debug, Clone)]
+pub enum Frame<'a> {
+    /// It lies in the receive buffer, and ends with the turn.
+    Received(&'a [u8]),
+    /// It came in pieces.
+    Assembled(Bytes),
+}
+
+impl Frame<'_> {
+    /// The frame as a buffer that outlives the turn; a copy, unless it was assembled.
+    pub fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Received(bytes) => Bytes::copy_from_slice(bytes),
+            Self::Assembled(bytes) => bytes,
+        }
+    }
+}
+
+impl Deref for Frame<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Received(bytes) => bytes,
+            Self::Assembled(bytes) => bytes,
+        }
+    }
+}
+
+/// Why a connection's bytes cannot be cut into frames; the connection has to be closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FrameError {
+    /// A frame's length is negative, or over the limit.
+    Length {
+        /// The length as the client sent it.
+        length: i32,
+        /// The limit in bytes.
+        max: usize,
+    },
+    /// Bytes kept coming after the receive was cancelled.
+    Overrun {
+        /// Bytes that wait to be taken.
+        waiting: usize,
+        /// The limit in bytes.
+        max: usize,
+    },
+}
+
+impl fmt::Display for FrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Length { length, max } => {
+                write!(f, "a request of {length} bytes is not within 0 and socket.request.max.bytes ({max})")?;
+                match guess_protocol(*length) {
+                    Some(protocol) => write!(f, "; the client seems to speak {protocol}, this listener does not"),
+                    None => Ok(()),
+                }
+            }
+            Self::Overrun { waiting, max } => {
+                write!(f, "{waiting} bytes came in while none were wanted, the limit is {max}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for FrameError {}
+
+/// Names the protocol whose first four bytes make this length.
+fn guess_protocol(length: i32) -> Option<&'static str> {
+    match &length.to_be_bytes() {
+        b"GET " | b"POST" | b"PUT " | b"HEAD" | b"OPTI" | b"PRI " => Some("HTTP"),
+        // A TLS record of the type handshake, version 3.x.
+        [0x16, 3, ..] => Some("TLS"),
+        _ => None,
+    }
+}
+
+/// Cuts frames out of bytes that come in any split.
+///
+/// ```text
+/// kept: | length | first part of a frame |       or, while the connection takes no requests,
+/// kept: | length | frame | length | frame | length | first part of a frame |
+/// ```
+/// A frame that lies in what was received is borrowed from there. What is left of a receive is kept, in a buffer that
+/// grows with the bytes that really came.
+#[derive(Debug)]
+pub struct Assembler {
+    kept: BytesMut,
+    frame_bytes_max: usize,
+}
+
+impl Assembler {
+    /// An assembler that refuses frames over `frame_bytes_max` bytes.
+    pub fn new(frame_bytes_max: usize) -> Self {
+        Self { kept: BytesMut::new(), frame_bytes_max }
+    }
+
+    /// Takes the next frame off what is kept and `data`, which follows it. With none, all of `data` is kept.
+    ///
+    /// # Errors
+    /// If the frame's length is impossible; the bytes after it have no meaning then.
+    pub fn next<'a>(&mut self, data: &mut &'a [u8]) -> Result<Option<Frame<'a>>, FrameError> {
+        if self.kept.is_empty()
+            && let Some(length) = self.frame_length(data)?
+            && let Some(rest) = data.get(LENGTH_BYTES + length..)
+        {
+            let frame = &data[LENGTH_BYTES..LENGTH_BYTES + length];
+            *data = rest;
+            return Ok(Some(Frame::Received(frame)));
+        }
+        self.fill(LENGTH_BYTES, data);
+        let Some(length) = self.frame_length(&self.kept)? else { return Ok(None) };
+        let end = LENGTH_BYTES + length;
+        self.fill(end, data);
+        if self.kept.len() < end {
+            return Ok(None);
+        }
+        // A buffer that holds nothing else leaves with the frame, so that a connection at rest has none.
+        let whole = if self.kept.len() == end { std::mem::take(&mut self.kept) } else { self.kept.split_to(end) };
+        Ok(Some(Frame::Assembled(whole.freeze().slice(LENGTH_BYTES..))))
+    }
+
+    /// Keeps all of `data` for later calls of [`Self::next`].
+    pub fn keep(&mut self, data: &[u8]) {
+        self.kept.extend_from_slice(data);
+    }
+
+    /// Bytes kept.
+    pub fn kept(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Whether [`Self::next`] would give a frame, or an error, without further bytes.
+    pub fn has_frame(&self) -> bool {
+        match self.frame_length(&self.kept) {
+            Ok(Some(length)) => self.kept.len() >= LENGTH_BYTES + length,
+            Ok(None) => false,
+            Err(_) => true,
+        }
+    }
+
+    /// The length at the start of `bytes`, if it is all there.
+    fn frame_length(&self, bytes: &[u8]) -> Result<Option<usize>, FrameError> {
+        let Some(length) = bytes.first_chunk() else { return Ok(None) };
+        let length = i32::from_be_bytes(*length);
+        match usize::try_from(length) {
+            Ok(bytes) if bytes <= self.frame_bytes_max => Ok(Some(bytes)),
+            _ => Err(FrameError::Length { length, max: self.frame_bytes_max }),
+        }
+    }
+
+    /// Moves bytes from `data` until `end` bytes are kept.
+    fn fill(&mut self, end: usize, data: &mut &[u8]) {
+        let wanted = end.saturating_sub(self.kept.len());
+        let (taken, rest) = data.split_at(wanted.min(data.len()));
+        let length = self.kept.len() + taken.len();
+        if self.kept.capacity() < length {
+            let capacity = (length * GROWTH).max(FIRST_RESERVATION_BYTES).min(end).max(length);
+            self.kept.reserve(capacity - self.kept.len());
+        }
+        self.kept.extend_from_slice(taken);
+        *data = rest;
+    }
+}
+
+/// Appends a request frame.
+pub fn put_request<'a, M: Message<'a>>(
+    out: &mut Vec<u8>,
+    version: i16,
+    correlation_id: i32,
+    client_id: Option<&str>,
+    message: &M,
+) {
+    let start = out.len();
+    put::i32(out, 0);
+    RequestHeader { key: M::KEY, version, correlation_id, client_id: client_id.map(Into::into) }.encode(out);
+    message.encode(out, version);
+    patch_length(out, start, 0);
+}
+
+/// Writes the length of the frame that starts at `start` and ends at the end of `out`, with `elsewhere` bytes more.
+pub(crate) fn patch_length(out: &mut [u8], start: usize, elsewhere: usize) {
+    let length = out.len() - start - LENGTH_BYTES + elsewhere;
+    let length = i32::try_from(length).expect("a frame stays below 2 GiB");
+    out[start..start + LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn framed(body: &[u8]) -> Vec<u8> {
+        let mut bytes = (body.len() as i32).to_be_bytes().to_vec();
+        bytes.extend_from_slice(body);
+        bytes
+    }
+
+    #[test]
+    fn whole_frames_are_borrowed_and_the_rest_is_kept() {
+        let bytes = [framed(b"one"), framed(b""), framed(b"three")].concat();
+        let mut assembler = Assembler::new(100);
+        let mut data = &bytes[..bytes.len() - 2];
+        assert!(matches!(assembler.next(&mut data), Ok(Some(Frame::Received(b"one")))));
+        assert!(matches!(assembler.next(&mut data), Ok(Some(Frame::Received(b"")))));
+        assert!(matches!(assembler.next(&mut data), Ok(None)));
+        assert_eq!((data.len(), assembler.kept(), assembler.has_frame()), (0, 7, false));
+        let more = [b"ee".to_vec(), framed(b"four")].concat();
+        let mut data = &more[..];
+        assert!(matches!(assembler.next(&mut data), Ok(Some(Frame::Assembled(frame))) if *frame == b"three"[..]));
+        assert!(matches!(assembler.next(&mut data), Ok(Some(Frame::Received(b"four")))));
+        assert_eq!(assembler.kept(), 0);
+    }
+
+    #[test]
+    fn several_kept_frames_come_out_in_order() {
+        let mut assembler = Assembler::new(100);
+        assembler.keep(&[framed(b"one"), framed(b"two")].concat());
+        let three = framed(b"three");
+        let mut data = &three[..];
+        for expected in [&b"one"[..], b"two", b"three"] {
+            assert_eq!(&*assembler.next(&mut data).unwrap().unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn the_buffer_grows_with_what_arrives_not_with_what_is_claimed() {
+        let mut assembler = Assembler::new(FRAME_BYTES_MAX_DEFAULT);
+        let claim = (FRAME_BYTES_MAX_DEFAULT as i32).to_be_bytes();
+        assert!(assembler.next(&mut &claim[..]).unwrap().is_none());
+        assert!(assembler.kept.capacity() <= FIRST_RESERVATION_BYTES);
+        for _ in 0..100 {
+            assert!(assembler.next(&mut &[0; 10_000][..]).unwrap().is_none());
+            assert!(assembler.kept.capacity() <= GROWTH * assembler.kept());
+        }
+    }
+
+    #[test]
+    fn impossible_lengths_name_the_size_and_the_limit() {
+        let refuse = |length: i32| {
+            let error = Assembler::new(1000).next(&mut &length.to_be_bytes()[..]).unwrap_err();
+            error.to_string()
+        };
+        assert!(refuse(-1).contains("-1 bytes"));
+        assert!(refuse(1001).contains("1001 bytes") && refuse(1001).contains("(1000)"));
+        assert!(refuse(i32::from_be_bytes(*b"GET ")).contains("HTTP"));
+        assert!(refuse(i32::from_be_bytes([0x16, 3, 1, 2])).contains("TLS"));
+        assert!(Assembler::new(1000).next(&mut &1000_i32.to_be_bytes()[..]).unwrap().is_none());
+    }
+}
