@@ -1,0 +1,128 @@
+//! Snappy blocks: in the xerial library's framing, as Java's clients write them, or one bare block, as
+//! librdkafka and Go clients do.
+//!
+//! ```text
+//! xerial:  82 S N A P P Y 00 │ version i32 │ compatible i32 │ { length i32 │ block }*      (big-endian)
+//! block:   output length varint │ elements
+//! ```
+
+use super::Fault;
+
+const XERIAL_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
+const XERIAL_HEADER_BYTES: usize = 16;
+const XERIAL_VERSION: i32 = 1;
+/// Input of one block, as Java's writer cuts it.
+const XERIAL_BLOCK_BYTES: usize = 32 * 1024;
+/// The densest element, a copy in three bytes, yields 64: no block yields more than this times its size.
+const EXPANSION_MAX: u64 = 22;
+
+/// Decompresses block after block, and hands each out in slices.
+pub(super) struct Reader<B> {
+    input: B,
+    position: usize,
+    framing: Framing,
+    decoder: snap::raw::Decoder,
+    block: Vec<u8>,
+    /// How much of `block` was handed out.
+    given: usize,
+    output_bytes_left: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    Unknown,
+    Xerial,
+    Bare,
+}
+
+impl<B: AsRef<[u8]>> Reader<B> {
+    pub(super) fn new(input: B, output_bytes_max: u64) -> Self {
+        Self {
+            input,
+            position: 0,
+            framing: Framing::Unknown,
+            decoder: snap::raw::Decoder::new(),
+            block: Vec::new(),
+            given: 0,
+            output_bytes_left: output_bytes_max,
+        }
+    }
+
+    /// Fills `out` from its start; how far. 0 means the end.
+    pub(super) fn fill(&mut self, out: &mut [u8]) -> Result<usize, Fault> {
+        while self.given == self.block.len() {
+            if !self.next_block()? {
+                return Ok(0);
+            }
+        }
+        let rest = &self.block[self.given..];
+        let len = rest.len().min(out.len());
+        out[..len].copy_from_slice(&rest[..len]);
+        self.given += len;
+        Ok(len)
+    }
+
+    fn next_block(&mut self) -> Result<bool, Fault> {
+        if self.framing == Framing::Unknown {
+            self.start()?;
+        }
+        let rest = &self.input.as_ref()[self.position..];
+        if rest.is_empty() {
+            return Ok(false);
+        }
+        let (skip, len) = match self.framing {
+            Framing::Xerial => {
+                let len = i32::from_be_bytes(*rest.first_chunk().ok_or(Fault::Cut)?);
+                (4, usize::try_from(len).map_err(|_| Fault::Corrupt("a block has a negative length"))?)
+            }
+            Framing::Unknown | Framing::Bare => (0, rest.len()),
+        };
+        let block = rest[skip..].get(..len).ok_or(Fault::Cut)?;
+        let size = snap::raw::decompress_len(block).map_err(|_| Fault::Corrupt("a block's length is invalid"))?;
+        if size as u64 > self.output_bytes_left {
+            return Err(Fault::TooLarge);
+        }
+        if size as u64 > EXPANSION_MAX * block.len() as u64 {
+            return Err(Fault::Corrupt("a block announces more than it can hold"));
+        }
+        self.block.resize(size, 0);
+        self.decoder.decompress(block, &mut self.block).map_err(|_| Fault::Corrupt("a block is invalid"))?;
+        self.output_bytes_left -= size as u64;
+        self.given = 0;
+        self.position += skip + len;
+        Ok(true)
+    }
+
+    fn start(&mut self) -> Result<(), Fault> {
+        let input = self.input.as_ref();
+        if !input.starts_with(&XERIAL_MAGIC) {
+            self.framing = Framing::Bare;
+            return Ok(());
+        }
+        let header: &[u8; XERIAL_HEADER_BYTES] = input.first_chunk().ok_or(Fault::Cut)?;
+        let compatible = i32::from_be_bytes([header[12], header[13], header[14], header[15]]);
+        if compatible > XERIAL_VERSION {
+            return Err(Fault::Corrupt("its framing is newer than version 1"));
+        }
+        self.framing = Framing::Xerial;
+        self.position = XERIAL_HEADER_BYTES;
+        Ok(())
+    }
+}
+
+pub(super) fn compress(input: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(&XERIAL_MAGIC);
+    out.extend_from_slice(&XERIAL_VERSION.to_be_bytes());
+    out.extend_from_slice(&XERIAL_VERSION.to_be_bytes());
+    let mut encoder = snap::raw::Encoder::new();
+    for piece in input.chunks(XERIAL_BLOCK_BYTES) {
+        let length_at = out.len();
+        out.resize(length_at + 4 + snap::raw::max_compress_len(piece.len()), 0);
+        let len = encoder
+            .compress(piece, &mut out[length_at + 4..])
+            .expect("the buffer has the size the library asks for");
+        let length = i32::try_from(len).expect("a compressed piece of 32 KiB is small");
+        out[length_at..length_at + 4].copy_from_slice(&length.to_be_bytes());
+        out.truncate(length_at + 4 + len);
+    }
+}
