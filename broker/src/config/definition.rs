@@ -106,7 +106,7 @@ pub enum Check {
     OneOf(&'static [&'static str]),
     /// One of these words in any case.
     OneOfAnyCase(&'static [&'static str]),
-    /// Any number of these words, each once, separated by commas.
+    /// Any number of these words, separated by commas.
     Subset(&'static [&'static str]),
     /// At least one value.
     NotEmpty,
@@ -125,7 +125,7 @@ impl fmt::Display for Check {
             Check::OneOf(words) | Check::OneOfAnyCase(words) => {
                 write!(f, "one of {}", words.join(", "))
             }
-            Check::Subset(words) => write!(f, "any of {}, each once", words.join(", ")),
+            Check::Subset(words) => write!(f, "any of {}", words.join(", ")),
             Check::NotEmpty => f.write_str("not empty"),
             Check::ReplicaPairs => f.write_str("pairs of partition:broker, or *"),
         }
@@ -342,14 +342,7 @@ impl Definition {
 
     fn check_list(&self, value: &str) -> Result<(), String> {
         let fits = match self.check {
-            Check::Subset(words) => {
-                let mut seen = Vec::with_capacity(words.len());
-                list(value).all(|item| {
-                    let first_time = !seen.contains(&item);
-                    seen.push(item);
-                    first_time && words.contains(&item)
-                })
-            }
+            Check::Subset(words) => list(value).all(|item| words.contains(&item)),
             Check::NotEmpty => list(value).next().is_some(),
             Check::ReplicaPairs => value == "*" || list(value).all(is_replica_pair),
             _ => true,

@@ -20,6 +20,13 @@ pub enum Source {
     Default = 5,
 }
 
+impl Source {
+    /// The number on the wire.
+    pub fn wire(self) -> i8 {
+        self as i8
+    }
+}
+
 /// One property with its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {

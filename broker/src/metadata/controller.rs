@@ -94,8 +94,10 @@ pub enum Target<'a> {
     Name(&'a str),
     /// By id (KIP-516).
     Id(Uuid),
-    /// Not at all, or by both.
-    Unclear,
+    /// By both, which is refused.
+    Both(&'a str, Uuid),
+    /// Not at all, which is refused too.
+    Neither,
 }
 
 /// A topic that was deleted.
@@ -241,8 +243,8 @@ impl Controller {
         let (mut records, mut results) = (Vec::new(), Vec::with_capacity(targets.len()));
         for target in targets {
             let result = match (target, times.insert(*target, 0)) {
-                (Target::Unclear, _) => Err(NotDeleted::Unclear),
                 (_, Some(0)) => continue,
+                (Target::Both(..) | Target::Neither, _) => Err(NotDeleted::Unclear),
                 (_, Some(2..)) => Err(NotDeleted::Duplicate),
                 _ if !self.rules.delete => Err(NotDeleted::Disabled),
                 _ => delete(&mut image, *target),
@@ -300,7 +302,7 @@ impl Controller {
             true => self.place(image, topic)?,
             false => check_assignments(image, topic)?,
         };
-        let topic_id = if validate_only { Uuid::ZERO } else { random_uuid(&mut self.random) };
+        let topic_id = random_uuid(&mut self.random);
         let record = Record::TopicCreated {
             name: topic.name.to_owned(),
             topic_id,
@@ -401,7 +403,7 @@ fn delete(image: &mut Image, target: Target<'_>) -> Result<Deleted, NotDeleted> 
     let topic = match target {
         Target::Name(name) => image.topic(name).ok_or(NotDeleted::UnknownName)?,
         Target::Id(id) => image.topic_by_id(id).ok_or(NotDeleted::UnknownId)?,
-        Target::Unclear => return Err(NotDeleted::Unclear),
+        Target::Both(..) | Target::Neither => return Err(NotDeleted::Unclear),
     };
     let logs = topic.partitions.iter().map(|p| (p.log_id, p.shard)).collect();
     let deleted = Deleted { name: Arc::clone(&topic.name), id: topic.id, logs };

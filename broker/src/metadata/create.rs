@@ -44,7 +44,7 @@ pub struct Assignment<'a> {
 /// A topic that was created, or would be.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Created {
-    /// The topic as it will be in the image. With `validate_only` its id is zero.
+    /// The topic as it will be in the image.
     pub topic: Arc<Topic>,
     /// Whether it is really created.
     pub stored: bool,

@@ -1,0 +1,33 @@
+//! Which error code a refusal is.
+
+use crate::error_code::ErrorCode;
+use crate::metadata::controller::NotDeleted;
+use crate::metadata::create::Refusal;
+
+impl From<&Refusal> for ErrorCode {
+    fn from(refusal: &Refusal) -> Self {
+        match refusal {
+            Refusal::IllegalName { .. } | Refusal::CollidesWith { .. } => ErrorCode::InvalidTopicException,
+            Refusal::Exists { .. } => ErrorCode::TopicAlreadyExists,
+            Refusal::Reserved { .. } | Refusal::Duplicate { .. } | Refusal::AssignmentAndCount => {
+                ErrorCode::InvalidRequest
+            }
+            Refusal::Partitions { .. } => ErrorCode::InvalidPartitions,
+            Refusal::TooManyPartitions { .. } => ErrorCode::PolicyViolation,
+            Refusal::ReplicationFactor { .. } => ErrorCode::InvalidReplicationFactor,
+            Refusal::Assignment(_) => ErrorCode::InvalidReplicaAssignment,
+            Refusal::Config(_) => ErrorCode::InvalidConfig,
+        }
+    }
+}
+
+impl From<&NotDeleted> for ErrorCode {
+    fn from(refusal: &NotDeleted) -> Self {
+        match refusal {
+            NotDeleted::Disabled => ErrorCode::TopicDeletionDisabled,
+            NotDeleted::UnknownName => ErrorCode::UnknownTopicOrPartition,
+            NotDeleted::UnknownId => ErrorCode::UnknownTopicId,
+            NotDeleted::Duplicate | NotDeleted::Unclear => ErrorCode::InvalidRequest,
+        }
+    }
+}

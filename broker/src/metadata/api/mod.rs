@@ -1,0 +1,61 @@
+//! Requests about metadata: from a decoded request and an image to the response.
+//!
+//! Every function here is pure. Those that change something return the change with the response, which is held back
+//! until the change is durable.
+
+mod cluster;
+mod codes;
+mod configs;
+mod topics;
+mod versions;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+pub use cluster::{FindCoordinatorAnswer, describe_cluster, find_coordinator, init_producer_id};
+pub use configs::describe_configs;
+pub use topics::{DeleteTopicsAnswer, create_topics, delete_topics};
+pub use versions::{SERVED, api_versions, api_versions_unsupported};
+pub use view::{MetadataAnswer, metadata};
+
+use super::Image;
+use crate::config::NodeConfig;
+
+/// What a request about metadata is answered from.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// The published image.
+    pub image: &'a Image,
+    /// The node's configuration.
+    pub config: &'a NodeConfig,
+    /// The address of this node on the listener the request came in on, as clients are to use it: the advertised one,
+    /// or the local address of the connection.
+    pub host: &'a str,
+    /// The port that goes with it.
+    pub port: u16,
+    /// The version of the request.
+    pub version: i16,
+}
+
+/// Bits of what a client may do (KIP-430), as Kafka without an authorizer answers them.
+mod operations {
+    /// Read, write, create, delete, alter, describe, describe and alter configs... of a topic.
+    pub(super) const TOPIC: i32 = bits(&[3, 4, 5, 6, 7, 8, 10, 11]);
+    /// Create, alter, describe, act for the cluster, describe and alter configs, write idempotently.
+    pub(super) const CLUSTER: i32 = bits(&[5, 7, 8, 9, 10, 11, 12]);
+    /// Nobody asked.
+    pub(super) const NOT_ASKED: i32 = i32::MIN;
+
+    const fn bits(codes: &[u8]) -> i32 {
+        let (mut bits, mut index) = (0, 0);
+        while index < codes.len() {
+            bits |= 1 << codes[index];
+            index += 1;
+        }
+        bits
+    }
+
+    // What a live Kafka 4.3.1 answers.
+    const _: () = assert!(TOPIC == 3576 && CLUSTER == 8096);
+}

@@ -1,0 +1,67 @@
+//! ApiVersions (key 18): what this node serves.
+
+use net::ApiKey;
+use net::api::api_versions::{Request, Response, ResponseApiKeys};
+
+use crate::error_code::ErrorCode;
+
+/// What is advertised: exactly what works. Clients choose their protocols by this list, so an API appears here on the
+/// day it is served, not before.
+pub const SERVED: &[ApiKey] = &[
+    ApiKey::Produce,
+    ApiKey::Fetch,
+    ApiKey::ListOffsets,
+    ApiKey::Metadata,
+    ApiKey::OffsetCommit,
+    ApiKey::OffsetFetch,
+    ApiKey::FindCoordinator,
+    ApiKey::JoinGroup,
+    ApiKey::Heartbeat,
+    ApiKey::LeaveGroup,
+    ApiKey::SyncGroup,
+    ApiKey::DescribeGroups,
+    ApiKey::ListGroups,
+    ApiKey::ApiVersions,
+    ApiKey::CreateTopics,
+    ApiKey::DeleteTopics,
+    ApiKey::InitProducerId,
+    ApiKey::OffsetForLeaderEpoch,
+    ApiKey::DescribeConfigs,
+    ApiKey::DescribeCluster,
+];
+
+/// The first version in which a client says what software it is (KIP-511).
+const SOFTWARE_SINCE: i16 = 3;
+
+/// Answers an ApiVersions request, versions 0 to 4. A client whose software name or version is malformed gets 42.
+pub fn api_versions(request: &Request<'_>, version: i16) -> Response<'static> {
+    let named = [&request.client_software_name, &request.client_software_version];
+    if version >= SOFTWARE_SINCE && !named.into_iter().all(|text| is_software_text(text)) {
+        return Response { error_code: ErrorCode::InvalidRequest.code(), ..Response::default() };
+    }
+    Response { api_keys: SERVED.iter().map(|&key| range(key)).collect(), ..Response::default() }
+}
+
+/// The answer to a version of ApiVersions that is not known, to be encoded as version 0: 35, and the versions of
+/// ApiVersions itself, with which the client can ask again.
+pub fn api_versions_unsupported() -> Response<'static> {
+    Response {
+        error_code: ErrorCode::UnsupportedVersion.code(),
+        api_keys: vec![range(ApiKey::ApiVersions)],
+        ..Response::default()
+    }
+}
+
+fn range(key: ApiKey) -> ResponseApiKeys {
+    let versions = key.advertised_versions();
+    ResponseApiKeys { api_key: key as i16, min_version: *versions.start(), max_version: *versions.end() }
+}
+
+/// Letters and digits, with dashes and dots between them.
+fn is_software_text(text: &str) -> bool {
+    let ends = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = text.as_bytes();
+    ends(bytes.first())
+        && ends(bytes.last())
+        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'))
+}
