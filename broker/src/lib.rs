@@ -4,3 +4,4 @@ pub mod config;
 pub mod driver;
 pub mod error_code;
 pub mod metadata;
+pub mod turn;

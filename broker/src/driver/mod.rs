@@ -3,6 +3,10 @@
 //! Two drivers stand behind it, the ring (io_uring) and the simulated one (seeded time, disk and network), and one
 //! contract suite runs against both. The shard itself does no I/O and reads no clock.
 
+#[cfg(test)]
+pub(crate) mod contract;
+pub mod ring;
+
 use storage::buffer::Slice;
 
 /// What one turn of a shard asks of its driver. Reused from turn to turn.

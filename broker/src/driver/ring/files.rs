@@ -1,0 +1,287 @@
+//! The file operations of a ring: opening, reading, writing and syncing on io_uring, the rest by the helper thread.
+//!
+//! An operation holds its slot from submission to completion; one that the kernel carried out in part (a short
+//! read or write, a refused `O_DIRECT`) is submitted again from the same slot.
+
+use std::collections::VecDeque;
+use std::ffi::CString;
+use std::fs::File;
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use io_uring::{opcode, squeue, types};
+use slab::Slab;
+use storage::buffer::{Buffer, Slice};
+use storage::io::{
+    BLOCK_BYTES, Completion as Finished, Done, Durability, Failure, FileId, Op, OpenMode, Request, Token,
+};
+
+use super::helper::{Helper, JOBS_MAX, Job};
+use super::queue::{Arrival, Key, Kind, Queue};
+use super::{Each, Ready};
+use crate::driver::Completion;
+
+/// Files that one shard has open, at the most: what bounds the table that their numbers index.
+const FILES_MAX: usize = 1 << 20;
+/// Slices of one kernel write; a longer one takes several.
+const VECTORS_MAX: usize = 1024;
+
+/// What the kernel or the helper is doing for a request, with all memory that the kernel may touch meanwhile.
+enum Work {
+    Open { file: FileId, path: CString, mode: OpenMode, direct: bool },
+    Read { file: Open, position: u64, buffer: Buffer, done: usize },
+    Write { file: Open, position: u64, data: Vec<Slice>, done: usize, rw_flags: i32, vectors: Vec<libc::iovec> },
+    Sync { file: Open },
+    Helper,
+}
+
+struct Operation {
+    token: Token,
+    work: Work,
+}
+
+/// How an operation goes on after the kernel has answered.
+enum Step {
+    Again(Work),
+    Ended(Result<Done, Failure>),
+}
+
+/// An open file; the descriptor is closed when the last holder drops it.
+#[derive(Clone)]
+struct Open {
+    file: Arc<File>,
+    /// Whether it bypasses the page cache.
+    direct: bool,
+}
+
+/// All files of a ring.
+pub(super) struct Files {
+    path: PathBuf,
+    root: Arc<File>,
+    open: Vec<Option<Open>>,
+    operations: Slab<Operation>,
+    helper: Helper,
+    helper_jobs: usize,
+    /// Jobs beyond what the helper may hold. Bounded by the requests that storage has in flight.
+    waiting: VecDeque<(u32, Job)>,
+}
+
+impl Files {
+    pub(super) fn new(path: &Path, root: Arc<File>, helper: Helper) -> Self {
+        Self {
+            path: path.to_owned(),
+            root,
+            open: Vec::new(),
+            operations: Slab::new(),
+            helper,
+            helper_jobs: 0,
+            waiting: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn submit(&mut self, request: Request, queue: &mut Queue, ready: &mut Ready) {
+        let Request { token, op } = request;
+        let work = match op {
+            Op::Open { file, path, mode } => match CString::new(path.as_os_str().as_bytes()) {
+                Ok(path) => Work::Open { file, path, mode, direct: mode.direct },
+                Err(_) => {
+                    let result = Err(Failure { errno: libc::EINVAL });
+                    return ready.disk.push_back(Finished { token, result });
+                }
+            },
+            Op::Read { file, position, buffer } => Work::Read { file: self.opened(file), position, buffer, done: 0 },
+            Op::Write { file, position, data, durability } => {
+                let rw_flags = match durability {
+                    Durability::Buffered => 0,
+                    Durability::Synced => libc::RWF_DSYNC,
+                };
+                Work::Write { file: self.opened(file), position, data, done: 0, rw_flags, vectors: Vec::new() }
+            }
+            Op::Sync { file } => Work::Sync { file: self.opened(file) },
+            Op::Close { file } => {
+                let open = self.open[file.0 as usize].take().expect("an open file is closed once");
+                return self.help(token, Job::Close(open.file));
+            }
+            Op::SyncAll => return self.help(token, Job::SyncAll),
+            Op::SyncDirectory { path } => return self.help(token, Job::SyncDirectory(self.path.join(path))),
+            Op::SetLength { file, length } => {
+                return self.help(token, Job::SetLength(self.opened(file).file, length));
+            }
+            Op::CreateDirectory { path } => return self.help(token, Job::CreateDirectory(self.path.join(path))),
+            Op::RemoveFile { path } => return self.help(token, Job::RemoveFile(self.path.join(path))),
+            Op::RemoveDirectory { path } => return self.help(token, Job::RemoveDirectory(self.path.join(path))),
+            Op::Rename { from, to } => return self.help(token, Job::Rename(self.path.join(from), self.path.join(to))),
+        };
+        let slot = self.operations.insert(Operation { token, work });
+        self.start(slot, queue);
+    }
+
+    fn opened(&self, file: FileId) -> Open {
+        let slot = self.open.get(file.0 as usize).and_then(Option::as_ref);
+        slot.expect("a file is used between the completion of its Open and its Close").clone()
+    }
+
+    /// Gives the kernel the operation in `slot`, or what is left of it.
+    fn start(&mut self, slot: usize, queue: &mut Queue) {
+        let root = self.root.as_raw_fd();
+        let entry = match &mut self.operations[slot].work {
+            Work::Open { path, mode, direct, .. } => opcode::OpenAt::new(types::Fd(root), path.as_ptr())
+                .flags(open_flags(*mode, *direct))
+                .mode(0o644)
+                .build(),
+            Work::Read { file, position, buffer, done } => {
+                let rest = &mut buffer[*done..];
+                opcode::Read::new(types::Fd(file.file.as_raw_fd()), rest.as_mut_ptr(), rest.len() as u32)
+                    .offset(*position + *done as u64)
+                    .build()
+            }
+            Work::Write { file, position, data, done, rw_flags, vectors } => {
+                write_entry(file, *position, data, *done, *rw_flags, vectors)
+            }
+            Work::Sync { file } => {
+                opcode::Fsync::new(types::Fd(file.file.as_raw_fd())).flags(types::FsyncFlags::DATASYNC).build()
+            }
+            Work::Helper => unreachable!("the helper's jobs do not go to the kernel"),
+        };
+        // SAFETY: path, buffer, slices and vectors live in the slab's operation until its completion is taken; they
+        // are heap memory that does not move when the slab grows. The descriptors are held by it as well.
+        unsafe { queue.push(entry, Key::new(Kind::File, 0, slot as u32)) }
+    }
+
+    fn help(&mut self, token: Token, job: Job) {
+        let slot = self.operations.insert(Operation { token, work: Work::Helper }) as u32;
+        self.waiting.push_back((slot, job));
+        self.feed_helper();
+    }
+
+    fn feed_helper(&mut self) {
+        while self.helper_jobs < JOBS_MAX {
+            let Some((slot, job)) = self.waiting.pop_front() else { return };
+            self.helper_jobs += 1;
+            self.helper.start(slot, job);
+        }
+    }
+
+    /// Hands over what the helper has finished.
+    pub(super) fn helped(&mut self, each: Each<'_>) {
+        while let Some((slot, result)) = self.helper.finished() {
+            self.helper_jobs -= 1;
+            let token = self.operations.remove(slot as usize).token;
+            let result = result.map(|()| Done::Finished).map_err(|errno| Failure { errno });
+            each(Completion::Disk(Finished { token, result }));
+        }
+        self.feed_helper();
+    }
+
+    pub(super) fn finished(&mut self, arrival: Arrival, queue: &mut Queue, each: Each<'_>) {
+        let slot = arrival.key.index as usize;
+        let Operation { token, work } = self.operations.remove(slot);
+        match self.step(work, arrival.result) {
+            Step::Again(work) => {
+                let slot = self.operations.insert(Operation { token, work });
+                self.start(slot, queue);
+            }
+            Step::Ended(result) => each(Completion::Disk(Finished { token, result })),
+        }
+    }
+
+    fn step(&mut self, work: Work, result: i32) -> Step {
+        if matches!(-result, libc::EINTR | libc::EAGAIN) {
+            return Step::Again(work);
+        }
+        let failed = |errno| Step::Ended(Err(Failure { errno }));
+        match work {
+            // The file system knows no direct I/O.
+            Work::Open { file, path, mode, direct: true } if result == -libc::EINVAL => {
+                Step::Again(Work::Open { file, path, mode, direct: false })
+            }
+            _ if result < 0 => failed(-result),
+            Work::Open { file, direct, .. } => match self.register(file, result, direct) {
+                Ok(length) => Step::Ended(Ok(Done::Opened { length, direct })),
+                Err(error) => failed(error.raw_os_error().unwrap_or(libc::EIO)),
+            },
+            Work::Read { file, position, buffer, done } => read_on(file, position, buffer, done, result as usize),
+            Work::Write { file, position, data, done: before, rw_flags, vectors } => {
+                let total: usize = data.iter().map(|slice| slice.len()).sum();
+                let taken = before + result as usize;
+                if taken == total {
+                    return Step::Ended(Ok(Done::Written { data }));
+                }
+                // A direct write can go on at a block only.
+                let done = if file.direct { taken - taken % BLOCK_BYTES } else { taken };
+                if done == before {
+                    return failed(libc::EIO);
+                }
+                Step::Again(Work::Write { file, position, data, done, rw_flags, vectors })
+            }
+            Work::Sync { .. } => Step::Ended(Ok(Done::Finished)),
+            Work::Helper => unreachable!("the helper's jobs do not go to the kernel"),
+        }
+    }
+
+    /// Makes a fresh descriptor the open file `id`; says how long the file is.
+    fn register(&mut self, id: FileId, descriptor: i32, direct: bool) -> std::io::Result<u64> {
+        // SAFETY: the descriptor comes from an open that has just completed; nobody else owns it.
+        let file = Arc::new(unsafe { File::from_raw_fd(descriptor) });
+        let length = file.metadata()?.len();
+        let index = id.0 as usize;
+        assert!(index < FILES_MAX, "file numbers are dense from 0");
+        if self.open.len() <= index {
+            self.open.resize(index + 1, None);
+        }
+        let former = self.open[index].replace(Open { file, direct });
+        assert!(former.is_none(), "a number is reused after its Close has completed");
+        Ok(length)
+    }
+}
+
+fn open_flags(mode: OpenMode, direct: bool) -> i32 {
+    let access = if mode.write { libc::O_RDWR } else { libc::O_RDONLY };
+    let create = if mode.create { libc::O_CREAT } else { 0 };
+    let direct = if direct { libc::O_DIRECT } else { 0 };
+    access | create | direct | libc::O_CLOEXEC
+}
+
+fn read_on(file: Open, position: u64, buffer: Buffer, done: usize, result: usize) -> Step {
+    let length = done + result;
+    // A direct read ends inside a block at the end of the file only, and could not go on from there.
+    let at_end = result == 0 || (file.direct && !length.is_multiple_of(BLOCK_BYTES));
+    if at_end || length == buffer.len() {
+        return Step::Ended(Ok(Done::Read { buffer, length }));
+    }
+    Step::Again(Work::Read { file, position, buffer, done: length })
+}
+
+fn write_entry(
+    file: &Open,
+    position: u64,
+    data: &[Slice],
+    done: usize,
+    rw_flags: i32,
+    vectors: &mut Vec<libc::iovec>,
+) -> squeue::Entry {
+    vectors.clear();
+    let mut skip = done;
+    for slice in data {
+        let skipped = skip.min(slice.len());
+        skip -= skipped;
+        if skipped < slice.len() && vectors.len() < VECTORS_MAX {
+            let rest = &slice[skipped..];
+            vectors.push(libc::iovec { iov_base: rest.as_ptr().cast_mut().cast(), iov_len: rest.len() });
+        }
+    }
+    let file = types::Fd(file.file.as_raw_fd());
+    let position = position + done as u64;
+    match vectors[..] {
+        [only] => opcode::Write::new(file, only.iov_base.cast(), only.iov_len as u32)
+            .offset(position)
+            .rw_flags(rw_flags)
+            .build(),
+        _ => opcode::Writev::new(file, vectors.as_ptr(), vectors.len() as u32)
+            .offset(position)
+            .rw_flags(rw_flags)
+            .build(),
+    }
+}
