@@ -3,5 +3,9 @@
 pub mod config;
 pub mod driver;
 pub mod error_code;
+pub mod group;
 pub mod metadata;
 pub mod turn;
+mod outcome;
+pub mod shard;
+pub mod assemble;

@@ -9,12 +9,20 @@
 use crate::driver::{Completion, Ops};
 
 /// The time of one turn: read once, before anything is handed over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Now {
     /// Nanoseconds on a clock that never goes back; its zero means nothing. The same clock for all shards.
     pub monotonic_ns: u64,
     /// Milliseconds since 1970 on the wall clock, which may jump either way.
     pub wall_ms: i64,
+}
+
+impl Now {
+    /// The same time, as storage is told it.
+    #[must_use]
+    pub fn storage(self) -> storage::Now {
+        storage::Now { monotonic_ns: self.monotonic_ns, wall_ms: self.wall_ms }
+    }
 }
 
 /// What a shard wants after a turn.

@@ -32,6 +32,14 @@ impl<P: AsRef<[u8]>> Answer<P> {
         answer
     }
 
+    /// A response whose body was encoded elsewhere.
+    pub fn of_body(buffer: Vec<u8>, key: ApiKey, version: i16, correlation_id: i32, body: &[u8]) -> Self {
+        let mut answer = Self::begin(buffer, key, version, correlation_id);
+        answer.bytes.extend_from_slice(body);
+        answer.finish();
+        answer
+    }
+
     /// Bytes on the wire, including the frame's length.
     #[expect(clippy::len_without_is_empty, reason = "an answer is never empty")]
     pub fn len(&self) -> usize {

@@ -1,0 +1,295 @@
+//! The shard: one pinned thread's share of the broker, as a state machine.
+//!
+//! A turn takes what has completed and what other shards said, works it off to the end, and leaves operations and mail:
+//!
+//! ```text
+//!  completions ─┐                                        ┌─► socket operations
+//!  mail ────────┼─► begin · complete* · mail* · turn ────┼─► file operations
+//!  time ────────┘                                        └─► mail, the next deadline
+//! ```
+//!
+//! Nothing here performs I/O, reads a clock or draws random numbers but from the generator seeded at construction, so the
+//! simulator runs it unmodified. What has to wait is an entry in a table with what it waits for.
+//!
+//! | file | what it is about |
+//! |---|---|
+//! | [`connections`] | sockets: accepting, frames in, answers out, back-pressure, idle time |
+//! | [`dispatch`] | from a frame to the handler of its API |
+//! | [`produce`], [`fetch`], [`offsets`] | the data path |
+//! | [`partitions`] | the partitions placed here: store, replica, waiters |
+//! | [`control`] | metadata: the controller (on shard 0), images, topics coming and going |
+//! | [`groups`] | the coordinators of the `__consumer_offsets` partitions placed here |
+//! | [`peers`], [`mail`] | other shards |
+//! | [`pending`], [`timers`], [`session`] | what waits, until when, and what consumers are remembered for |
+
+pub mod connections;
+pub mod control;
+pub mod dispatch;
+pub mod fetch;
+pub mod groups;
+pub mod mail;
+pub mod offsets;
+pub mod partitions;
+pub mod peers;
+pub mod pending;
+pub mod produce;
+pub mod session;
+pub mod timers;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use rand_core::{Rng as _, SeedableRng as _};
+use rand_xoshiro::Xoshiro256PlusPlus;
+use storage::LogId;
+use storage::store::Event;
+use storage::Store;
+
+use crate::config::NodeConfig;
+use crate::driver::{Completion, Ops};
+use crate::metadata::Image;
+use crate::turn::{Next, Now, Turn};
+
+use connections::{Connections, Forwarding};
+use control::Control;
+use fetch::{Fetch, PeerRead, PeerWatch};
+use groups::Groups;
+use mail::{Mail, Notice};
+use offsets::Queries;
+use partitions::{Partitions, Watcher};
+use peers::Peer;
+use pending::{Key, Table};
+use produce::Produce;
+use session::Sessions;
+use timers::{Timer, Timers};
+
+/// Bytes of background work that one turn does at the most.
+const BACKGROUND_BYTES_PER_TURN: usize = 256 << 10;
+
+/// Timers that fire in one turn at the most.
+const TIMERS_PER_TURN: usize = 1024;
+
+/// What a shard is made of.
+#[derive(Debug)]
+pub struct Setup {
+    /// Its number, from 0.
+    pub id: usize,
+    /// How many there are.
+    pub count: usize,
+    /// The node's configuration.
+    pub config: Arc<NodeConfig>,
+    /// Advertised addresses and the like, known once the listeners are bound.
+    pub listeners: Arc<Vec<connections::ListenerInfo>>,
+    /// Its storage, recovered.
+    pub store: Store,
+    /// The metadata before its first record: what is served until the node has registered.
+    pub image: Arc<Image>,
+    /// Recovered logs placed here that the metadata does not know any more.
+    pub unknown_logs: Vec<LogId>,
+    /// On shard 0: the controller.
+    pub controller: Option<crate::metadata::Controller>,
+    /// Seed of its random numbers.
+    pub seed: u64,
+    /// On shard 0: told when the node begins to serve.
+    pub ready: Option<Ready>,
+}
+
+/// Called with the published metadata when every shard serves it.
+pub struct Ready(pub Box<dyn FnOnce(&Image) + Send>);
+
+impl fmt::Debug for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ready")
+    }
+}
+
+/// A request that waits.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Produce(Box<Produce>),
+    Fetch(Box<Fetch>),
+    PeerRead(Box<PeerRead>),
+    PeerWatch(PeerWatch),
+    Queries(Box<Queries>),
+    Forwarding(Box<Forwarding>),
+}
+
+/// One shard.
+#[derive(Debug)]
+pub struct Shard {
+    id: usize,
+    config: Arc<NodeConfig>,
+    listeners: Arc<Vec<connections::ListenerInfo>>,
+    now: Now,
+    random: Xoshiro256PlusPlus,
+    store: Store,
+    partitions: Partitions,
+    image: Arc<Image>,
+    control: Option<Control>,
+    groups: Groups,
+    connections: Connections,
+    requests: Table<Request>,
+    sessions: Sessions,
+    timers: Timers,
+    peers: Vec<Peer>,
+    /// Watches that other shards hold here, with the logs they watch.
+    peer_watches: BTreeMap<(usize, Key), Vec<(LogId, i64)>>,
+    ops: Ops,
+    outbox: Vec<(usize, Mail)>,
+    stopping: Stopping,
+    /// Told once, when the node begins to serve.
+    ready: Option<Ready>,
+    unknown_logs: Vec<LogId>,
+    /// Whether an image has been applied.
+    served: bool,
+    produce_timeouts_armed: bool,
+    spare_produce: Vec<Box<Produce>>,
+    spare_fetch: Vec<Box<Fetch>>,
+    /// Scratch space for watchers being woken.
+    woken: Vec<Watcher>,
+}
+
+/// How far a clean stop has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stopping {
+    Running,
+    /// No new requests; the store makes everything durable.
+    Draining,
+}
+
+impl Shard {
+    /// A shard about to run its first turn.
+    #[must_use]
+    pub fn new(setup: Setup) -> Self {
+        let Setup { id, count, config, listeners, store, image, unknown_logs, controller, seed, ready } = setup;
+        assert!(id < count, "shards are numbered from 0");
+        assert_eq!(controller.is_some(), id == 0, "the controller lives on shard 0");
+        let slots = (config.network.fetch_sessions_max as usize / count).max(1);
+        let mut shard = Self {
+            id,
+            groups: Groups::new(&config),
+            connections: Connections::new(count),
+            config,
+            listeners,
+            now: Now::default(),
+            random: Xoshiro256PlusPlus::seed_from_u64(seed),
+            store,
+            partitions: Partitions::default(),
+            image,
+            control: controller.map(|controller| Control::new(controller, count)),
+            requests: Table::default(),
+            sessions: Sessions::new(slots),
+            timers: Timers::default(),
+            peers: (0..count).map(|_| Peer::new()).collect(),
+            peer_watches: BTreeMap::new(),
+            ops: Ops::default(),
+            outbox: Vec::new(),
+            stopping: Stopping::Running,
+            ready,
+            unknown_logs,
+            served: false,
+            produce_timeouts_armed: false,
+            spare_produce: Vec::new(),
+            spare_fetch: Vec::new(),
+            woken: Vec::new(),
+        };
+        shard.open_metadata_log();
+        shard
+    }
+
+    /// Starts a clean stop: connections end, and the store makes everything durable.
+    pub(crate) fn begin_stop(&mut self) {
+        if self.stopping == Stopping::Running {
+            self.stopping = Stopping::Draining;
+            self.close_all();
+            self.store.begin_stop();
+        }
+    }
+
+    fn fire(&mut self, timer: Timer) {
+        match timer {
+            Timer::Fetch(key) => self.fetch_due(key),
+            Timer::Idle { connection, generation } => self.check_idle(connection, generation),
+            Timer::ProduceTimeouts => self.check_produce_timeouts(),
+            Timer::Groups => self.groups_due(),
+            Timer::Accept(listener) => self.accept(listener),
+        }
+    }
+
+    /// Whether no stop has begun.
+    pub(crate) fn is_running(&self) -> bool {
+        self.stopping == Stopping::Running
+    }
+
+    /// A random positive number.
+    fn random_positive(&mut self) -> i32 {
+        (self.random.next_u32() >> 1).max(1) as i32
+    }
+
+    /// A condition of the store that concerns nobody's request in particular.
+    fn store_condition(&mut self, event: Event) {
+        match event {
+            Event::Fatal(error) => panic!("shard {} cannot go on: {error}", self.id),
+            Event::DiskFull => {
+                tracing::error!(
+                    shard = self.id,
+                    "the disk is full: produce requests are refused until there is room again; free some space, \
+                     or shorten the retention of topics"
+                );
+            }
+            Event::Writable => tracing::info!(shard = self.id, "there is room on the disk again: writing goes on"),
+            other => tracing::debug!(shard = self.id, ?other, "storage"),
+        }
+    }
+}
+
+impl Turn for Shard {
+    type Mail = Mail;
+
+    fn begin(&mut self, now: Now) {
+        self.now = now;
+    }
+
+    fn complete(&mut self, completion: Completion<'_>) {
+        match completion {
+            Completion::Net(event) => self.net_event(event),
+            Completion::Disk(completion) => self.store.complete(completion, self.now.storage()),
+        }
+    }
+
+    fn mail(&mut self, from: usize, mail: Mail) {
+        self.receive_mail(from, mail);
+    }
+
+    fn turn(&mut self, now: Now, ops: &mut Ops, outbox: &mut Vec<(usize, Mail)>) -> Next {
+        self.now = now;
+        self.drain_store();
+        for _ in 0..TIMERS_PER_TURN {
+            let Some(timer) = self.timers.pop_due(now.monotonic_ns) else { break };
+            self.fire(timer);
+        }
+        self.resume_connections();
+        self.step_groups();
+        let more = self.store.step(now.storage(), BACKGROUND_BYTES_PER_TURN);
+        self.drain_store();
+        self.run_control();
+        self.send_answers();
+        self.store.requests(&mut self.ops.disk);
+        std::mem::swap(ops, &mut self.ops);
+        outbox.append(&mut self.outbox);
+        if self.stopping == Stopping::Draining && self.store.is_stopped() && self.connections.is_empty() {
+            return Next::Stop;
+        }
+        if more || self.connections.has_work() || self.groups.has_work() {
+            return Next::Busy;
+        }
+        let deadlines = [self.timers.next_deadline(), self.store.next_deadline()];
+        Next::Idle { deadline_ns: deadlines.into_iter().flatten().min() }
+    }
+
+    fn stop(&mut self) {
+        self.notify_peers(|| Notice::Stop);
+        self.begin_stop();
+    }
+}

@@ -1,0 +1,465 @@
+//! The connections of a shard: sockets accepted and handed out, frames in, answers out, back-pressure, idle time.
+//!
+//! ```text
+//! listener ─► shard 0 accepts ─► round-robin by mailbox ─► adopt ─► receive ⇄ send ─► close ─► Closed: number free
+//! ```
+
+use net::connection::{AnswerId, Limits, Origin};
+use net::ops::{ConnectionId, Event, ListenerId, Op, ReceiveEnd, SEND_PARTS_MAX, Send};
+use net::{Answer, ApiKey, Connection, Message};
+use storage::buffer::Slice;
+
+use super::Shard;
+use super::mail::{Client, Mail, NewConnection, Notice};
+use super::timers::Timer;
+use crate::config::Endpoint;
+
+/// After a failed accept (no descriptors left), the next try comes after this time.
+const ACCEPT_PAUSE_NS: u64 = 100_000_000;
+
+/// Requests that wait in a connection's buffer are taken up in portions of this many, so that others get their turn.
+const RESUMED_REQUESTS_MAX: usize = 64;
+
+/// First capacity of an answer's buffer in bytes: holds most answers without growing.
+const ANSWER_BYTES: usize = 256;
+
+/// What clients are told about a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerInfo {
+    /// Its name.
+    pub name: String,
+    /// The address clients shall use; without one, the address their connection came in on.
+    pub advertised: Option<Endpoint>,
+}
+
+/// One of the connections that have had a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ConnectionKey {
+    id: ConnectionId,
+    generation: u32,
+}
+
+impl ConnectionKey {
+    /// The key as one number.
+    pub(crate) fn as_u64(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.id.0)
+    }
+}
+
+/// Where the answer to a request goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Responder {
+    pub(crate) connection: ConnectionKey,
+    /// None where no answer is owed.
+    answer: Option<AnswerId>,
+    pub(crate) key: ApiKey,
+    pub(crate) version: i16,
+    pub(crate) correlation_id: i32,
+    /// Bytes of the request, charged to the connection until it is answered.
+    charged: usize,
+}
+
+/// A request that another shard handles.
+#[derive(Debug)]
+pub(crate) struct Forwarding {
+    pub(crate) responder: Responder,
+}
+
+#[derive(Debug)]
+struct Place {
+    generation: u32,
+    next_answer: AnswerId,
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    connection: Connection<Slice>,
+    receive: Receive,
+    /// Whether the socket is being closed: nothing is done any more.
+    ended: bool,
+    /// Whether it is in the queue of those with something to send.
+    queued: bool,
+    /// Whether it is in the queue of those with requests to take up.
+    resumable: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Receive {
+    Idle,
+    Armed,
+    Cancelling,
+}
+
+/// The connections of one shard.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    places: Vec<Place>,
+    free: Vec<ConnectionId>,
+    /// Connections that may have something to send.
+    sending: Vec<ConnectionId>,
+    /// Connections with requests in their buffers that wait for their turn.
+    resumable: Vec<ConnectionId>,
+    /// The shard that gets the next connection.
+    next_shard: usize,
+    shards: usize,
+}
+
+impl Connections {
+    pub(crate) fn new(shards: usize) -> Self {
+        let (places, free, sending, resumable) = Default::default();
+        Self { places, free, sending, resumable, next_shard: 0, shards }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.places.len() == self.free.len()
+    }
+
+    pub(crate) fn has_work(&self) -> bool {
+        !self.resumable.is_empty()
+    }
+
+    fn open(&mut self, id: ConnectionId) -> Option<&mut Open> {
+        self.places.get_mut(id.0 as usize)?.open.as_mut()
+    }
+
+    fn by_key(&mut self, key: ConnectionKey) -> Option<&mut Open> {
+        let place = self.places.get_mut(key.id.0 as usize)?;
+        if place.generation == key.generation { place.open.as_mut() } else { None }
+    }
+
+    fn key(&self, id: ConnectionId) -> ConnectionKey {
+        ConnectionKey { id, generation: self.places[id.0 as usize].generation }
+    }
+
+    fn add(&mut self, new: NewConnection, limits: Limits, now_ns: u64) -> ConnectionKey {
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.places.push(Place { generation: 0, next_answer: AnswerId(0), open: None });
+            ConnectionId(self.places.len() as u32 - 1)
+        });
+        let place = &mut self.places[id.0 as usize];
+        let origin = Origin { listener: new.listener, peer: new.peer, local: new.local };
+        let connection = Connection::new(id, origin, limits, place.next_answer, now_ns);
+        place.open =
+            Some(Open { connection, receive: Receive::Armed, ended: false, queued: false, resumable: false });
+        self.key(id)
+    }
+
+    fn remove(&mut self, id: ConnectionId) {
+        let place = &mut self.places[id.0 as usize];
+        let open = place.open.take().expect("a connection is closed once");
+        place.next_answer = open.connection.next_answer();
+        place.generation = place.generation.wrapping_add(1);
+        self.free.push(id);
+    }
+
+    fn queue_send(&mut self, id: ConnectionId) {
+        let Some(open) = self.open(id) else { return };
+        if !open.queued {
+            open.queued = true;
+            self.sending.push(id);
+        }
+    }
+
+    fn queue_resume(&mut self, id: ConnectionId, now_ns: u64) {
+        let Some(open) = self.open(id) else { return };
+        if !open.resumable && open.connection.has_request(now_ns) {
+            open.resumable = true;
+            self.resumable.push(id);
+        }
+    }
+}
+
+impl Shard {
+    /// Begins to accept on every listener.
+    pub(super) fn start_accepting(&mut self) {
+        for listener in 0..self.listeners.len() {
+            self.accept(ListenerId(listener as u16));
+        }
+    }
+
+    pub(super) fn accept(&mut self, listener: ListenerId) {
+        if self.is_running() {
+            self.ops.net.push(Op::Accept { listener });
+        }
+    }
+
+    /// Handles what happened to a socket.
+    pub(super) fn net_event(&mut self, event: Event<'_, Slice>) {
+        match event {
+            Event::Accepted { listener, socket, peer, local } => {
+                self.accepted(NewConnection { socket, listener, peer, local });
+            }
+            Event::AcceptEnded { listener, errno } => self.accept_ended(listener, errno),
+            Event::Received { connection, data } => self.received(connection, data),
+            Event::ReceiveEnded { connection, end } => self.receive_ended(connection, end),
+            Event::Sent { send, result } => self.sent(send, result),
+            Event::Closed { connection } => self.connections.remove(connection),
+        }
+    }
+
+    fn accepted(&mut self, new: NewConnection) {
+        let shard = self.connections.next_shard;
+        self.connections.next_shard = (shard + 1) % self.connections.shards;
+        if shard == self.id {
+            self.adopt(new);
+        } else {
+            self.send(shard, Mail::Notice(Notice::Connection(new)));
+        }
+    }
+
+    fn accept_ended(&mut self, listener: ListenerId, errno: i32) {
+        if !self.is_running() {
+            return;
+        }
+        if errno == 0 {
+            self.accept(listener);
+            return;
+        }
+        let error = std::io::Error::from_raw_os_error(errno);
+        let listener_name = &self.listeners[usize::from(listener.0)].name;
+        tracing::warn!(
+            listener = %listener_name,
+            %error,
+            "no connection could be accepted; new ones wait until another one ends (raise the limit of open files: ulimit -n)"
+        );
+        self.timers.arm(self.now.monotonic_ns + ACCEPT_PAUSE_NS, Timer::Accept(listener));
+    }
+
+    /// Serves a connection from now on.
+    pub(super) fn adopt(&mut self, new: NewConnection) {
+        if !self.is_running() {
+            self.ops.net.push(Op::Discard { socket: new.socket });
+            return;
+        }
+        let limits = Limits { frame_bytes_max: self.config.network.request_bytes_max as usize, ..Limits::default() };
+        let key = self.connections.add(new, limits, self.now.monotonic_ns);
+        self.ops.net.push(Op::Adopt { connection: key.id, socket: new.socket });
+        self.ops.net.push(Op::Receive { connection: key.id });
+        if let Some(idle_ms) = self.config.network.idle_ms_max {
+            let deadline_ns = self.now.monotonic_ns.saturating_add(idle_ms * 1_000_000);
+            self.timers.arm(deadline_ns, Timer::Idle { connection: key.id, generation: key.generation });
+        }
+    }
+
+    /// Closes the connection if it has been idle for long, or looks again when it may have been.
+    pub(super) fn check_idle(&mut self, id: ConnectionId, generation: u32) {
+        let Some(idle_ms) = self.config.network.idle_ms_max else { return };
+        let (now_ns, idle_ns) = (self.now.monotonic_ns, idle_ms * 1_000_000);
+        let Some(open) = self.connections.by_key(ConnectionKey { id, generation }) else { return };
+        if open.connection.is_idle(now_ns, idle_ns) {
+            self.close(id);
+        } else {
+            let deadline_ns = (open.connection.last_activity_ns() + idle_ns).max(now_ns + idle_ns / 10);
+            self.timers.arm(deadline_ns, Timer::Idle { connection: id, generation });
+        }
+    }
+
+    fn received(&mut self, id: ConnectionId, data: &[u8]) {
+        self.take_requests(id, data, usize::MAX);
+        self.follow_budget(id);
+    }
+
+    /// Takes requests out of `data` and what was kept before, `max` at the most.
+    fn take_requests(&mut self, id: ConnectionId, data: &[u8], max: usize) {
+        let mut rest = data;
+        for _ in 0..max {
+            let now_ns = self.now.monotonic_ns;
+            let Some(open) = self.connections.open(id).filter(|open| !open.ended) else { return };
+            match open.connection.next_frame(&mut rest, now_ns) {
+                Ok(Some(frame)) => {
+                    let key = self.connections.key(id);
+                    if let Err(malformed) = self.request(key, &frame) {
+                        return self.close_malformed(id, &malformed);
+                    }
+                }
+                Ok(None) => return,
+                Err(error) => return self.close_malformed(id, &error),
+            }
+        }
+    }
+
+    fn close_malformed(&mut self, id: ConnectionId, why: &dyn std::fmt::Display) {
+        if let Some(open) = self.connections.open(id) {
+            let (peer, client) = (open.connection.origin().peer, &open.connection.client().id);
+            tracing::warn!(%peer, %client, "connection closed: {why}");
+        }
+        self.close(id);
+    }
+
+    /// Takes up requests that had to wait for a budget.
+    pub(super) fn resume_connections(&mut self) {
+        let resumable = std::mem::take(&mut self.connections.resumable);
+        for id in resumable {
+            let Some(open) = self.connections.open(id) else { continue };
+            open.resumable = false;
+            self.take_requests(id, &[], RESUMED_REQUESTS_MAX);
+            self.connections.queue_resume(id, self.now.monotonic_ns);
+            self.follow_budget(id);
+        }
+    }
+
+    /// Arms or cancels the receive, as the connection's budgets want it.
+    fn follow_budget(&mut self, id: ConnectionId) {
+        let now_ns = self.now.monotonic_ns;
+        let Some(open) = self.connections.open(id).filter(|open| !open.ended) else { return };
+        match (open.receive, open.connection.wants_receive(now_ns)) {
+            (Receive::Idle, true) => {
+                open.receive = Receive::Armed;
+                self.ops.net.push(Op::Receive { connection: id });
+            }
+            (Receive::Armed, false) => {
+                open.receive = Receive::Cancelling;
+                self.ops.net.push(Op::CancelReceive { connection: id });
+            }
+            _ => {}
+        }
+    }
+
+    fn receive_ended(&mut self, id: ConnectionId, end: ReceiveEnd) {
+        let Some(open) = self.connections.open(id) else { return };
+        open.receive = Receive::Idle;
+        match end {
+            ReceiveEnd::Rearm | ReceiveEnd::Cancelled => {
+                self.connections.queue_resume(id, self.now.monotonic_ns);
+                self.follow_budget(id);
+            }
+            ReceiveEnd::PeerClosed | ReceiveEnd::Failed(_) => self.close(id),
+        }
+    }
+
+    fn sent(&mut self, send: Send<Slice>, result: Result<usize, i32>) {
+        let id = send.connection;
+        let now_ns = self.now.monotonic_ns;
+        let Some(open) = self.connections.open(id) else { return };
+        match result {
+            Ok(taken) => {
+                open.connection.sent(send, taken, now_ns);
+                if open.connection.is_finished() {
+                    return self.close(id);
+                }
+                self.connections.queue_send(id);
+                self.connections.queue_resume(id, now_ns);
+                self.follow_budget(id);
+            }
+            Err(_) => self.close(id),
+        }
+    }
+
+    /// Ends a connection; its number is free once the driver says so.
+    fn close(&mut self, id: ConnectionId) {
+        let Some(open) = self.connections.open(id) else { return };
+        if !std::mem::replace(&mut open.ended, true) {
+            self.ops.net.push(Op::Close { connection: id });
+        }
+    }
+
+    /// Ends the connection of a request, and says why in the log.
+    pub(super) fn close_for(&mut self, responder: Responder, why: &str) {
+        if let Some(open) = self.connections.by_key(responder.connection) {
+            let (peer, client) = (open.connection.origin().peer, &open.connection.client().id);
+            tracing::warn!(%peer, %client, key = %responder.key, "connection closed: {why}");
+            self.close(responder.connection.id);
+        }
+    }
+
+    /// Ends every connection once what it is owed is sent.
+    pub(super) fn close_all(&mut self) {
+        for listener in 0..self.listeners.len() {
+            if self.control.is_some() {
+                self.ops.net.push(Op::PauseAccept { listener: ListenerId(listener as u16) });
+            }
+        }
+        for id in (0..self.connections.places.len()).map(|index| ConnectionId(index as u32)) {
+            self.close(id);
+        }
+    }
+
+    /// Hands what is ready to the driver, at the end of a turn.
+    pub(super) fn send_answers(&mut self) {
+        let mut sending = std::mem::take(&mut self.connections.sending);
+        for id in sending.drain(..) {
+            let Some(open) = self.connections.open(id) else { continue };
+            open.queued = false;
+            if open.ended {
+                continue;
+            }
+            if let Some(send) = open.connection.next_send(SEND_PARTS_MAX) {
+                self.ops.net.push(Op::Send(send));
+            }
+        }
+        self.connections.sending = sending;
+    }
+
+    /// Reserves the place of an answer.
+    pub(super) fn reserve(
+        &mut self,
+        connection: ConnectionKey,
+        key: ApiKey,
+        version: i16,
+        correlation_id: i32,
+        bytes: usize,
+    ) -> Responder {
+        let open = self.connections.by_key(connection).expect("it just sent a request");
+        open.connection.charge(bytes);
+        let answer = Some(open.connection.reserve());
+        Responder { connection, answer, key, version, correlation_id, charged: bytes }
+    }
+
+    /// For a request that is owed no answer.
+    pub(super) fn without_answer(
+        &mut self,
+        connection: ConnectionKey,
+        key: ApiKey,
+        version: i16,
+        correlation_id: i32,
+    ) -> Responder {
+        Responder { connection, answer: None, key, version, correlation_id, charged: 0 }
+    }
+
+    /// Answers a request. If its connection has ended, the answer is dropped.
+    pub(super) fn respond(&mut self, responder: Responder, answer: Answer<Slice>) {
+        let Some(open) = self.connections.by_key(responder.connection) else { return };
+        open.connection.release(responder.charged);
+        let Some(id) = responder.answer else { return };
+        if open.connection.fulfil(id, answer).is_ok() {
+            self.connections.queue_send(responder.connection.id);
+        }
+        self.connections.queue_resume(responder.connection.id, self.now.monotonic_ns);
+        self.follow_budget(responder.connection.id);
+    }
+
+    /// Answers a request with a message.
+    pub(super) fn respond_message<'a, M: Message<'a>>(&mut self, responder: Responder, version: i16, message: &M) {
+        let answer = Answer::of(self.answer_buffer(), version, responder.correlation_id, message);
+        self.respond(responder, answer);
+    }
+
+    /// Answers a request with a body that another state machine, or shard, has encoded.
+    pub(super) fn respond_body(&mut self, responder: Responder, body: &[u8]) {
+        let Responder { key, version, correlation_id, .. } = responder;
+        let answer = Answer::of_body(self.answer_buffer(), key, version, correlation_id, body);
+        self.respond(responder, answer);
+    }
+
+    /// An empty buffer for an answer.
+    pub(super) fn answer_buffer(&self) -> Vec<u8> {
+        Vec::with_capacity(ANSWER_BYTES)
+    }
+
+    /// The address that a client is told of this node: the advertised one of its listener, or where it connected to.
+    pub(super) fn endpoint(&mut self, connection: ConnectionKey) -> Endpoint {
+        let open = self.connections.by_key(connection).expect("it just sent a request");
+        let Origin { listener, local, .. } = open.connection.origin();
+        let advertised = self.listeners[usize::from(listener.0)].advertised.clone();
+        advertised.unwrap_or_else(|| Endpoint { host: local.ip().to_canonical().to_string(), port: local.port() })
+    }
+
+    /// Who sends on a connection.
+    pub(super) fn client(&mut self, connection: ConnectionKey, client_id: Option<&str>) -> Client {
+        let open = self.connections.by_key(connection).expect("it just sent a request");
+        open.connection.set_client_id(client_id.unwrap_or_default());
+        let host = open.connection.origin().peer.ip().to_canonical().to_string();
+        Client { id: client_id.unwrap_or_default().to_owned(), host }
+    }
+}

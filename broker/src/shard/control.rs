@@ -1,0 +1,398 @@
+//! Metadata on a shard: the image it serves, the partitions that come and go with it, and on shard 0 the controller.
+//!
+//! ```text
+//! wish ─► controller ─► append to the metadata log ─► durable ─► image to every shard ─► applied by all ─► answer
+//! ```
+//!
+//! So a client that was told of a topic finds it on whichever shard its next request lands.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use net::api::{create_topics, delete_topics, init_producer_id};
+use net::{ApiKey, Message};
+use replication::replica::Replica;
+use storage::LogId;
+use storage::builder::{BatchBuilder, NewRecord, Options};
+
+use super::connections::Responder;
+use super::mail::{Answer, AppendAnswer, Notice};
+use super::partitions::{Appending, CommitWaiter, Partition, Watcher};
+use super::pending::Key;
+use super::{Ready, Request, Shard};
+use crate::error_code::ErrorCode;
+use crate::metadata::{Change, Controller, Image, METADATA_LOG_ID, ProducerIds, Topic, api};
+use crate::outcome;
+
+/// Whom a request that is handled as a whole is answered to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Origin {
+    /// A connection of this shard.
+    Connection(Responder),
+    /// Another shard, on behalf of one of its connections.
+    Peer {
+        /// The shard.
+        shard: usize,
+        /// Its request.
+        request: Key,
+    },
+}
+
+/// What follows once a change is published on every shard.
+#[derive(Debug)]
+enum Then {
+    /// The node is registered: it may serve.
+    Start,
+    /// The answer that was decided with the change.
+    Answer { origin: Origin, body: Vec<u8> },
+    /// A block of producer ids may be used.
+    ProducerIds(ProducerIds),
+    /// Nobody waits.
+    Nothing,
+}
+
+/// A change on its way.
+#[derive(Debug)]
+struct InFlight {
+    image: Arc<Image>,
+    then: Then,
+}
+
+/// Shard 0's part of metadata: the controller and the changes it has made.
+#[derive(Debug)]
+pub(crate) struct Control {
+    controller: Controller,
+    /// Appended, not yet durable; in order.
+    appended: VecDeque<InFlight>,
+    /// Published, not yet applied by every shard; in order.
+    published: VecDeque<InFlight>,
+    /// The version that each shard serves.
+    applied: Vec<i64>,
+    producer_ids: ProducerIds,
+    /// Whether a block of producer ids is on its way.
+    allocating: bool,
+    /// Who waits for a producer id: the request's version and body.
+    wants_producer_id: VecDeque<(Origin, i16, Vec<u8>)>,
+    started: bool,
+}
+
+impl Control {
+    pub(crate) fn new(controller: Controller, shards: usize) -> Self {
+        Self {
+            controller,
+            appended: VecDeque::new(),
+            published: VecDeque::new(),
+            applied: vec![-1; shards],
+            producer_ids: ProducerIds::default(),
+            allocating: false,
+            wants_producer_id: VecDeque::new(),
+            started: false,
+        }
+    }
+}
+
+impl Shard {
+    /// Attaches the metadata log, on its shard.
+    pub(super) fn open_metadata_log(&mut self) {
+        if self.control.is_none() {
+            return;
+        }
+        let log = LogId(METADATA_LOG_ID);
+        let config = outcome::metadata_log_config();
+        let slot = self.store.attach(log, crate::metadata::names::CLUSTER_METADATA, config, self.now.storage());
+        let replica = Replica::new(self.config.node_id, 0, self.store.durable_end(slot));
+        self.partitions.insert(log, Partition { slot, index: 0, replica });
+    }
+
+    /// Registers the node in the first turn.
+    pub(super) fn run_control(&mut self) {
+        let Some(control) = &mut self.control else { return };
+        if !control.started {
+            control.started = true;
+            let change = control.controller.start(self.now.wall_ms);
+            self.commit_change(change, Then::Start);
+        }
+    }
+
+    /// Appends a change to the metadata log.
+    fn commit_change(&mut self, change: Change, then: Then) {
+        let mut batch = BatchBuilder::new(Options::default());
+        for value in change.encode() {
+            let record = NewRecord { timestamp: self.now.wall_ms, key: None, value: Some(&value), headers: &[] };
+            batch.append(&record).expect("a change is bounded by its request");
+        }
+        let version = change.image.next_offset();
+        let waiter = CommitWaiter::Controller(version);
+        let appending = self.append(LogId(METADATA_LOG_ID), &batch.finish(), 0, waiter, -1);
+        let control = self.control.as_mut().expect("only the controller makes changes");
+        match appending {
+            Appending::Waits(_) => control.appended.push_back(InFlight { image: change.image, then }),
+            Appending::Done(answer) if answer.error == ErrorCode::None => {
+                control.appended.push_back(InFlight { image: change.image, then });
+                self.metadata_committed(version);
+            }
+            Appending::Done(answer) => self.change_refused(then, &answer),
+        }
+    }
+
+    /// The metadata log takes no appends (the disk is full): the change did not happen.
+    fn change_refused(&mut self, then: Then, answer: &AppendAnswer) {
+        let control = self.control.as_mut().expect("only the controller makes changes");
+        let last = control.appended.back().or(control.published.back()).map(|change| Arc::clone(&change.image));
+        control.controller.roll_back(last.unwrap_or_else(|| Arc::clone(&self.image)));
+        control.allocating = false;
+        let why = answer.detail.as_ref().map_or(answer.error.message(), |detail| detail.message.as_str());
+        tracing::error!(why, "a change of metadata could not be written");
+        match then {
+            Then::Start => panic!("the node cannot register itself: {why}"),
+            // The client is left without an answer, and retries on another connection.
+            Then::Answer { origin: Origin::Connection(responder), .. } => self.close_for(responder, why),
+            Then::Answer { origin: Origin::Peer { shard, request }, .. } => {
+                self.answer_peer(shard, request, Answer::Handled(Vec::new()));
+            }
+            Then::ProducerIds(_) | Then::Nothing => {}
+        }
+    }
+
+    /// Changes up to `version` are durable: publish them.
+    pub(super) fn metadata_committed(&mut self, version: i64) {
+        loop {
+            let Some(control) = &mut self.control else { return };
+            match control.appended.front() {
+                Some(change) if change.image.next_offset() <= version => {}
+                _ => return,
+            }
+            let change = control.appended.pop_front().expect("seen above");
+            let image = Arc::clone(&change.image);
+            control.published.push_back(change);
+            self.notify_peers(|| Notice::Image(Arc::clone(&image)));
+            let applied = image.next_offset();
+            self.apply_image(image);
+            self.image_applied(self.id, applied);
+        }
+    }
+
+    /// A shard serves the metadata of that version.
+    pub(super) fn image_applied(&mut self, shard: usize, version: i64) {
+        loop {
+            let Some(control) = &mut self.control else { return };
+            control.applied[shard] = control.applied[shard].max(version);
+            let everywhere = control.applied.iter().copied().min().expect("there is a shard");
+            match control.published.front() {
+                Some(change) if change.image.next_offset() <= everywhere => {}
+                _ => return,
+            }
+            let change = control.published.pop_front().expect("seen above");
+            self.settled(change.then);
+        }
+    }
+
+    fn settled(&mut self, then: Then) {
+        match then {
+            Then::Start => {
+                self.start_accepting();
+                if let Some(Ready(ready)) = self.ready.take() {
+                    ready(&self.image);
+                }
+            }
+            Then::Answer { origin, body } => self.answer(origin, body),
+            Then::ProducerIds(ids) => {
+                let control = self.control.as_mut().expect("only the controller allocates");
+                control.producer_ids = ids;
+                control.allocating = false;
+                self.hand_out_producer_ids().expect("the requests were decoded before they were queued");
+            }
+            Then::Nothing => {}
+        }
+    }
+
+    /// Answers a request that was handled as a whole.
+    pub(super) fn answer(&mut self, origin: Origin, body: Vec<u8>) {
+        match origin {
+            Origin::Connection(responder) => self.respond_body(responder, &body),
+            Origin::Peer { shard, request } => self.answer_peer(shard, request, Answer::Handled(body)),
+        }
+    }
+
+    /// Handles a request that only the controller can decide.
+    pub(super) fn control_request(
+        &mut self,
+        origin: Origin,
+        key: ApiKey,
+        version: i16,
+        body: &[u8],
+    ) -> Result<(), net::DecodeError> {
+        let wall_ms = self.now.wall_ms;
+        let control = self.control.as_mut().expect("such requests are forwarded to shard 0");
+        let (response, change) = match key {
+            ApiKey::CreateTopics => {
+                let request = create_topics::Request::from_bytes(body, version)?;
+                let (response, change) = api::create_topics(&request, version, &mut control.controller, wall_ms);
+                (encode(&response, version), change)
+            }
+            ApiKey::DeleteTopics => {
+                let request = delete_topics::Request::from_bytes(body, version)?;
+                let answer = api::delete_topics(&request, version, &mut control.controller);
+                (encode(&answer.response, version), answer.change)
+            }
+            ApiKey::InitProducerId => {
+                init_producer_id::Request::from_bytes(body, version)?;
+                control.wants_producer_id.push_back((origin, version, body.to_vec()));
+                self.hand_out_producer_ids()?;
+                return Ok(());
+            }
+            other => unreachable!("{other} is not handled by the controller"),
+        };
+        match change {
+            Some(change) => self.commit_change(change, Then::Answer { origin, body: response }),
+            None => self.answer(origin, response),
+        }
+        Ok(())
+    }
+
+    /// Answers who waits for a producer id, as far as the block reaches; then a new block is due.
+    fn hand_out_producer_ids(&mut self) -> Result<(), net::DecodeError> {
+        loop {
+            let control = self.control.as_mut().expect("producer ids come from the controller");
+            let Some((origin, version, body)) = control.wants_producer_id.pop_front() else { return Ok(()) };
+            let request = init_producer_id::Request::from_bytes(&body, version)?;
+            match api::init_producer_id(&request, &mut control.producer_ids) {
+                Some(response) => self.answer(origin, encode(&response, version)),
+                None => {
+                    control.wants_producer_id.push_front((origin, version, body));
+                    break;
+                }
+            }
+        }
+        let control = self.control.as_mut().expect("as above");
+        if !control.allocating {
+            control.allocating = true;
+            let (ids, change) = control.controller.allocate_producer_ids();
+            self.commit_change(change, Then::ProducerIds(ids));
+        }
+        Ok(())
+    }
+
+    /// Creates topics that somebody asked about and that are missing.
+    pub(super) fn auto_create(&mut self, names: Vec<String>) {
+        if self.control.is_none() {
+            self.send(0, super::mail::Mail::Notice(Notice::AutoCreate(names)));
+            return;
+        }
+        let wall_ms = self.now.wall_ms;
+        let control = self.control.as_mut().expect("checked above");
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let created = control.controller.auto_create(&names, wall_ms);
+        for (name, result) in &created.results {
+            match result {
+                Ok(created) => {
+                    tracing::info!(topic = %name, partitions = created.topic.partitions.len(), "creating topic on first use");
+                }
+                Err(refusal) => tracing::debug!(topic = %name, %refusal, "not created"),
+            }
+        }
+        if let Some(change) = created.change {
+            self.commit_change(change, Then::Nothing);
+        }
+    }
+
+    /// Serves another image: attaches what is new here, removes what is gone.
+    pub(super) fn apply_image(&mut self, image: Arc<Image>) {
+        let before = std::mem::replace(&mut self.image, image);
+        let after = Arc::clone(&self.image);
+        for topic in after.topics() {
+            let known = before.topic_by_id(topic.id);
+            if known.is_some_and(|known| Arc::ptr_eq(known, topic)) {
+                continue;
+            }
+            self.attach_topic(topic);
+        }
+        for topic in before.topics().filter(|topic| after.topic_by_id(topic.id).is_none()) {
+            self.detach_topic(topic);
+        }
+        if !self.served {
+            self.served = true;
+            self.discard_unknown_logs();
+        }
+        self.groups_follow_image();
+    }
+
+    fn attach_topic(&mut self, topic: &Arc<Topic>) {
+        let config = outcome::log_config(topic, self.config.producer_id_expiration_ms);
+        for (index, placed) in topic.partitions.iter().enumerate() {
+            if usize::from(placed.shard) != self.id {
+                continue;
+            }
+            let log = LogId(placed.log_id);
+            if let Some(partition) = self.partitions.get_mut(log) {
+                partition.replica.lead(placed.leader_epoch);
+                self.store.reconfigure(partition.slot, config.clone(), self.now.storage());
+                continue;
+            }
+            let directory = format!("{}-{index}", topic.name);
+            let slot = self.store.attach(log, &directory, config.clone(), self.now.storage());
+            let replica = Replica::new(self.config.node_id, placed.leader_epoch, self.store.durable_end(slot));
+            self.partitions.insert(log, Partition { slot, index: index as i32, replica });
+        }
+    }
+
+    fn detach_topic(&mut self, topic: &Topic) {
+        let shard = self.id;
+        for placed in topic.partitions.iter().filter(|placed| usize::from(placed.shard) == shard) {
+            let Some(mut partition) = self.partitions.remove(LogId(placed.log_id)) else { continue };
+            self.store.delete(partition.slot, self.now.storage());
+            let mut woken = Vec::new();
+            partition.replica.take_watchers(&mut woken);
+            for waiter in partition.replica.abandon_commits() {
+                let refused = AppendAnswer::refused(
+                    0,
+                    ErrorCode::UnknownTopicOrPartition,
+                    format!("The topic '{}' was deleted while the request was under way.", topic.name),
+                );
+                match waiter {
+                    CommitWaiter::Produce(part_of) => self.produce_abandoned(part_of, refused),
+                    waiter => self.internal_append_failed(waiter, &refused),
+                }
+            }
+            woken.into_iter().for_each(|watcher: Watcher| self.wake(watcher));
+        }
+    }
+
+    /// Logs whose topic was deleted just before the last stop are still there: delete them now.
+    fn discard_unknown_logs(&mut self) {
+        for log in std::mem::take(&mut self.unknown_logs) {
+            tracing::info!(%log, "deleting the log of a topic that is gone");
+            let now = self.now.storage();
+            let slot = self.store.attach(log, "", storage::LogConfig::default(), now);
+            self.store.delete(slot, now);
+        }
+    }
+
+    /// An append of the broker's own failed.
+    pub(super) fn internal_append_failed(&mut self, waiter: CommitWaiter, answer: &AppendAnswer) {
+        match waiter {
+            CommitWaiter::Coordinator { partition, token } => self.offsets_not_committed(partition, token, answer.error),
+            CommitWaiter::Controller(version) => {
+                let why = answer.detail.as_ref().map_or(answer.error.message(), |detail| &detail.message);
+                panic!("the metadata log lost version {version}: {why}");
+            }
+            CommitWaiter::Produce(_) => unreachable!("clients' appends are answered to clients"),
+        }
+    }
+
+    /// Another shard has handled a request of a connection here.
+    pub(super) fn peer_handled(&mut self, key: Key, body: Vec<u8>) {
+        let Some(Request::Forwarding(forwarding)) = self.requests.remove(key) else { return };
+        if body.is_empty() {
+            self.close_for(forwarding.responder, "the request could not be handled");
+        } else {
+            self.respond_body(forwarding.responder, &body);
+        }
+    }
+}
+
+fn encode<'a>(message: &impl Message<'a>, version: i16) -> Vec<u8> {
+    let mut body = Vec::new();
+    message.encode(&mut body, version);
+    body
+}

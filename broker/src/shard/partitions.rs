@@ -1,0 +1,347 @@
+//! The partitions placed on a shard: appends, reads and look-ups against the shard's store, and who waits for a commit.
+//!
+//! ```text
+//! append ─► store (appended) ─► journal ─► Event::Durable ─► replica (committed) ─► waiters, watchers
+//! ```
+
+use replication::replica::Replica;
+use rustc_hash::FxHashMap;
+use storage::LogId;
+use storage::Slot;
+use storage::buffer::Slice;
+use storage::store::{
+    Append, AppendToken, EpochEnd, Event, Lookup, LookupToken, Origin, Read, ReadRequest, ReadToken, ReaderId,
+};
+
+use super::Shard;
+use super::mail::{AppendAnswer, Query, QueryAnswer, QueryItem, ReadAnswer, ReadItem};
+use super::pending::Key;
+use crate::error_code::ErrorCode;
+use crate::outcome;
+
+/// One partition of this shard.
+#[derive(Debug)]
+pub(crate) struct Partition {
+    pub(crate) slot: Slot,
+    pub(crate) index: i32,
+    pub(crate) replica: Replica<CommitWaiter, Watcher>,
+}
+
+/// Who is told when records are committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CommitWaiter {
+    /// A part of a produce request of this shard's table.
+    Produce(PartOf),
+    /// The controller: the metadata log is durable up to this offset.
+    Controller(i64),
+    /// The group coordinator of this partition of `__consumer_offsets`.
+    Coordinator {
+        /// The partition.
+        partition: i32,
+        /// What the coordinator called the append.
+        token: u64,
+    },
+}
+
+/// A part of a waiting request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PartOf {
+    pub(crate) request: Key,
+    pub(crate) index: u32,
+}
+
+/// Who is told when the high watermark moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Watcher {
+    /// A parked fetch of this shard.
+    Fetch(Key),
+    /// A parked fetch of another shard.
+    Peer {
+        /// The other shard.
+        shard: usize,
+        /// Its request.
+        request: Key,
+    },
+}
+
+/// An append whose batch is still being validated.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Validating {
+    log: LogId,
+    waiter: CommitWaiter,
+    part: u32,
+    acks: i16,
+}
+
+/// What an append came to for now.
+#[derive(Debug)]
+pub(crate) enum Appending {
+    /// It has ended.
+    Done(AppendAnswer),
+    /// It ends with this answer once the waiter is released.
+    Waits(AppendAnswer),
+}
+
+/// The partitions of a shard and what is under way in its store on their behalf.
+#[derive(Debug, Default)]
+pub(crate) struct Partitions {
+    slots: FxHashMap<LogId, Slot>,
+    /// By slot.
+    entries: Vec<Option<Partition>>,
+    validating: FxHashMap<AppendToken, Validating>,
+    reading: FxHashMap<ReadToken, (PartOf, ReadAnswer)>,
+    /// With the high watermark at the time: what lies beyond is not told.
+    looking_up: FxHashMap<LookupToken, (PartOf, u32, i64)>,
+}
+
+impl Partitions {
+    pub(crate) fn insert(&mut self, log: LogId, partition: Partition) {
+        let index = partition.slot.index();
+        if self.entries.len() <= index {
+            self.entries.resize_with(index + 1, || None);
+        }
+        assert!(self.entries[index].is_none(), "a slot belongs to one partition");
+        self.slots.insert(log, partition.slot);
+        self.entries[index] = Some(partition);
+    }
+
+    pub(crate) fn remove(&mut self, log: LogId) -> Option<Partition> {
+        let slot = self.slots.remove(&log)?;
+        self.entries[slot.index()].take()
+    }
+
+    pub(crate) fn get_mut(&mut self, log: LogId) -> Option<&mut Partition> {
+        let slot = self.slots.get(&log)?;
+        self.entries[slot.index()].as_mut()
+    }
+
+    pub(crate) fn at(&mut self, slot: Slot) -> Option<&mut Partition> {
+        self.entries.get_mut(slot.index())?.as_mut()
+    }
+
+    pub(crate) fn contains(&self, log: LogId) -> bool {
+        self.slots.contains_key(&log)
+    }
+}
+
+impl Shard {
+    /// Appends one batch. `part` is echoed in the answer; `waiter` is released once the batch is committed, unless the
+    /// answer is there at once.
+    pub(super) fn append(
+        &mut self,
+        log: LogId,
+        records: &[u8],
+        part: u32,
+        waiter: CommitWaiter,
+        acks: i16,
+    ) -> Appending {
+        let origin = match waiter {
+            CommitWaiter::Produce(_) => Origin::Client,
+            CommitWaiter::Controller(_) | CommitWaiter::Coordinator { .. } => Origin::Internal,
+        };
+        let Some(partition) = self.partitions.get_mut(log) else {
+            return Appending::Done(AppendAnswer::refused(
+                part,
+                ErrorCode::UnknownTopicOrPartition,
+                "The partition was deleted while the request was under way.",
+            ));
+        };
+        let epoch = partition.replica.leader_epoch();
+        let outcome = self.store.append(partition.slot, records, origin, epoch, self.now.storage());
+        if let Append::Validating(token) = outcome {
+            self.partitions.validating.insert(token, Validating { log, waiter, part, acks });
+            return Appending::Waits(AppendAnswer::pending(part));
+        }
+        self.appended(outcome, log, part, waiter, acks)
+    }
+
+    fn appended(&mut self, outcome: Append, log: LogId, part: u32, waiter: CommitWaiter, acks: i16) -> Appending {
+        let Some(partition) = self.partitions.get_mut(log) else {
+            return Appending::Done(AppendAnswer::refused(
+                part,
+                ErrorCode::UnknownTopicOrPartition,
+                "The partition was deleted while the request was under way.",
+            ));
+        };
+        let (mut answer, end_offset) = outcome::append(part, outcome);
+        if answer.error != ErrorCode::None {
+            return Appending::Done(answer);
+        }
+        answer.log_start_offset = self.store.start_offset(partition.slot);
+        match end_offset {
+            // acks=0 is owed nothing.
+            Some(end_offset) if acks != 0 => match partition.replica.await_commit(end_offset, waiter) {
+                Ok(()) => Appending::Waits(answer),
+                Err(_) => Appending::Done(answer),
+            },
+            _ => Appending::Done(answer),
+        }
+    }
+
+    /// Reads for one part of a request; nothing comes back while the disk is read.
+    pub(super) fn read(&mut self, part_of: PartOf, item: ReadItem, reader: u64) -> Option<ReadAnswer> {
+        let Some(partition) = self.partitions.get_mut(item.log) else {
+            return Some(ReadAnswer::refused(item.part, ErrorCode::UnknownTopicOrPartition));
+        };
+        let leader_epoch = partition.replica.leader_epoch();
+        let epoch_error = check_leader_epoch(item.current_leader_epoch, leader_epoch);
+        if epoch_error != ErrorCode::None {
+            return Some(ReadAnswer { leader_epoch, ..ReadAnswer::refused(item.part, epoch_error) });
+        }
+        let slot = partition.slot;
+        let mut answer = ReadAnswer {
+            high_watermark: partition.replica.high_watermark(),
+            log_start_offset: self.store.start_offset(slot),
+            leader_epoch,
+            ..ReadAnswer::refused(item.part, ErrorCode::None)
+        };
+        answer.diverging = self.diverging(slot, item);
+        if answer.diverging.is_some() {
+            return Some(answer);
+        }
+        let request = ReadRequest {
+            offset: item.offset,
+            max_bytes: item.max_bytes,
+            at_least_one: item.at_least_one,
+            limit_offset: answer.high_watermark,
+            reader: ReaderId(reader),
+        };
+        match self.store.read(slot, request, &mut answer.records) {
+            Read::Pending(token) => {
+                self.partitions.reading.insert(token, (part_of, answer));
+                None
+            }
+            done => {
+                answer.error = outcome::read(&done);
+                Some(answer)
+            }
+        }
+    }
+
+    /// The epoch and end offset at which the consumer's log and this one part, if they do (KIP-595).
+    fn diverging(&self, slot: Slot, item: ReadItem) -> Option<(i32, i64)> {
+        if item.last_fetched_epoch < 0 {
+            return None;
+        }
+        let EpochEnd { epoch, end_offset } = self.store.end_offset_for_epoch(slot, item.last_fetched_epoch)?;
+        (epoch < item.last_fetched_epoch || end_offset < item.offset).then_some((epoch, end_offset))
+    }
+
+    /// Looks an offset up for one part of a request; nothing comes back while the disk is read.
+    pub(super) fn query(&mut self, part_of: PartOf, item: QueryItem) -> Option<QueryAnswer> {
+        let Some(partition) = self.partitions.get_mut(item.log) else {
+            return Some(QueryAnswer::none(item.part, ErrorCode::UnknownTopicOrPartition));
+        };
+        let leader_epoch = partition.replica.leader_epoch();
+        let epoch_error = check_leader_epoch(item.current_leader_epoch, leader_epoch);
+        if epoch_error != ErrorCode::None {
+            return Some(QueryAnswer::none(item.part, epoch_error));
+        }
+        let slot = partition.slot;
+        let high_watermark = partition.replica.high_watermark();
+        let known = |offset, leader_epoch| QueryAnswer {
+            offset,
+            leader_epoch,
+            ..QueryAnswer::none(item.part, ErrorCode::None)
+        };
+        let lookup = match item.query {
+            Query::Latest => return Some(known(high_watermark, leader_epoch)),
+            Query::Earliest => {
+                let start = self.store.start_offset(slot);
+                return Some(known(start, leader_epoch));
+            }
+            Query::EpochEnd(epoch) => return Some(self.epoch_end(slot, item.part, epoch, leader_epoch)),
+            Query::MaxTimestamp => self.store.max_timestamp(slot),
+            Query::Timestamp(target_ms) => self.store.find_timestamp(slot, target_ms),
+        };
+        match lookup {
+            Lookup::Pending(token) => {
+                self.partitions.looking_up.insert(token, (part_of, item.part, high_watermark));
+                None
+            }
+            done => Some(outcome::lookup(item.part, done, high_watermark)),
+        }
+    }
+
+    fn epoch_end(&self, slot: Slot, part: u32, epoch: i32, leader_epoch: i32) -> QueryAnswer {
+        let none = QueryAnswer::none(part, ErrorCode::None);
+        if epoch > leader_epoch {
+            return none;
+        }
+        match self.store.end_offset_for_epoch(slot, epoch) {
+            Some(EpochEnd { epoch, end_offset }) => QueryAnswer { offset: end_offset, leader_epoch: epoch, ..none },
+            None => none,
+        }
+    }
+
+    /// Hands on everything the store has to say.
+    pub(super) fn drain_store(&mut self) {
+        while let Some(event) = self.store.next_event() {
+            match event {
+                Event::Durable { slot, end_offset } => self.durable(slot, end_offset),
+                Event::AppendFinished { token, outcome, .. } => self.validated(token, outcome),
+                Event::ReadFinished { token, outcome, slices, .. } => self.read_finished(token, outcome, slices),
+                Event::LookupFinished { token, outcome, .. } => {
+                    if let Some((part_of, part, limit_offset)) = self.partitions.looking_up.remove(&token) {
+                        self.query_answered(part_of, outcome::lookup(part, outcome, limit_offset));
+                    }
+                }
+                other => self.store_condition(other),
+            }
+        }
+    }
+
+    fn durable(&mut self, slot: Slot, end_offset: i64) {
+        let node = self.config.node_id;
+        let Some(partition) = self.partitions.at(slot) else { return };
+        if !partition.replica.member_durable(node, end_offset) {
+            return;
+        }
+        let mut woken = std::mem::take(&mut self.woken);
+        partition.replica.take_watchers(&mut woken);
+        while let Some(waiter) = self.partitions.at(slot).and_then(|partition| partition.replica.next_committed()) {
+            self.committed(waiter);
+        }
+        for watcher in woken.drain(..) {
+            self.wake(watcher);
+        }
+        self.woken = woken;
+    }
+
+    fn committed(&mut self, waiter: CommitWaiter) {
+        match waiter {
+            CommitWaiter::Produce(part_of) => self.produce_committed(part_of),
+            CommitWaiter::Controller(change) => self.metadata_committed(change),
+            CommitWaiter::Coordinator { partition, token } => self.offsets_committed(partition, token),
+        }
+    }
+
+    fn validated(&mut self, token: AppendToken, outcome: Append) {
+        let Some(append) = self.partitions.validating.remove(&token) else { return };
+        let appending = self.appended(outcome, append.log, append.part, append.waiter, append.acks);
+        match (append.waiter, appending) {
+            (CommitWaiter::Produce(part_of), Appending::Done(answer)) => self.produce_answered(part_of, answer),
+            (CommitWaiter::Produce(part_of), Appending::Waits(answer)) => self.produce_appended(part_of, answer),
+            (waiter, Appending::Done(answer)) if answer.error == ErrorCode::None => self.committed(waiter),
+            (waiter, Appending::Done(answer)) => self.internal_append_failed(waiter, &answer),
+            (_, Appending::Waits(_)) => {}
+        }
+    }
+
+    fn read_finished(&mut self, token: ReadToken, outcome: Read, slices: Vec<Slice>) {
+        let Some((part_of, mut answer)) = self.partitions.reading.remove(&token) else { return };
+        answer.error = outcome::read(&outcome);
+        answer.records = slices;
+        self.read_answered(part_of, answer);
+    }
+}
+
+/// Compares the epoch a client believes in with the leader's (KIP-320); -1 skips the check.
+fn check_leader_epoch(believed: i32, leader_epoch: i32) -> ErrorCode {
+    match believed {
+        -1 => ErrorCode::None,
+        older if older < leader_epoch => ErrorCode::FencedLeaderEpoch,
+        newer if newer > leader_epoch => ErrorCode::UnknownLeaderEpoch,
+        _ => ErrorCode::None,
+    }
+}
