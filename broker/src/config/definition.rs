@@ -311,7 +311,7 @@ impl Definition {
         let number = i64::try_from(number)
             .ok()
             .filter(|n| (min..=max).contains(n))
-            .ok_or_else(|| format!("a {} lies between {min} and {max}", self.kind.name()))?;
+            .ok_or_else(|| format!("numbers of type {} lie between {min} and {max}", self.kind.name()))?;
         let fits = match self.check {
             Check::AtLeast(least) => number >= least,
             Check::Between(least, most) => (least..=most).contains(&number),

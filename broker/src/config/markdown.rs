@@ -19,7 +19,6 @@ syntax of Kafka's `server.properties` (`--config FILE`), single properties (`--s
 Properties have Kafka's names where they mean what they mean in Kafka; our own begin with `skein.`. A property that
 Kafka 4.3 knows and that has no meaning here is accepted, and one warning at the start names all of them; an unknown
 name and an impossible value stop the start with the line and, where there is one, the nearest name.
-
 ";
 
 /// The whole page.
@@ -39,7 +38,7 @@ pub fn configuration_markdown() -> String {
     section(
         &mut page,
         "Broker",
-        "In the file or with `--set`. Where the default differs from Kafka's, the text says so or Kafka has none.",
+        "In the file or with `--set`. Those that clients may change while the broker runs in Kafka are read at the start here.",
     );
     page.push_str("| property | type | default | values | importance | what it does |\n|---|---|---|---|---|---|\n");
     for definition in SUPPORTED {

@@ -139,7 +139,7 @@ impl NodeConfig {
 
         let listening = listeners::Flags { listen: &flags.listen, advertise: &flags.advertise };
         let (listeners, mut warnings) = listeners::resolve(&listening, &loader.settings)?;
-        loader.remember_listeners(flags)?;
+        loader.remember_listeners(flags, &listeners)?;
         if !loader.without_meaning.is_empty() {
             warnings.insert(0, Warning::WithoutMeaning(loader.without_meaning));
         }
@@ -196,11 +196,12 @@ impl Loader {
     }
 
     /// Lets reports show the listeners of the command line.
-    fn remember_listeners(&mut self, flags: &Flags) -> Result<(), ConfigError> {
-        let join = |texts: &[String]| {
-            let named = |text: &String| if text.contains("://") { text.clone() } else { format!("PLAINTEXT://{text}") };
-            texts.iter().map(named).collect::<Vec<_>>().join(",")
+    fn remember_listeners(&mut self, flags: &Flags, listeners: &[Listener]) -> Result<(), ConfigError> {
+        let named = |(listener, text): (&Listener, &String)| {
+            let address = text.split_once("://").map_or(text.as_str(), |(_, address)| address);
+            format!("{}://{address}", listener.name)
         };
+        let join = |texts: &[String]| listeners.iter().zip(texts).map(named).collect::<Vec<_>>().join(",");
         if !flags.listen.is_empty() {
             self.set("listeners", &join(&flags.listen), &Origin::Flag("--listen"))?;
         }
