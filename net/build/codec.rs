@@ -31,9 +31,13 @@ impl Struct<'_> {
         }
     }
 
+    fn when_flexible(&self) -> When {
+        self.api.first_flexible.map_or(When::Never, |first| self.when_from(first))
+    }
+
     /// The expression for "this version is flexible".
     fn flexible(&self) -> &'static str {
-        match self.when_from(self.api.first_flexible) {
+        match self.when_flexible() {
             When::Always => "true",
             When::Never => "false",
             When::If(_) => "flexible",
@@ -41,7 +45,7 @@ impl Struct<'_> {
     }
 
     fn let_flexible(&self, out: &mut String) {
-        if let When::If(condition) = self.when_from(self.api.first_flexible) {
+        if let When::If(condition) = self.when_flexible() {
             put(out, &format!("            let flexible = {condition};"));
         }
     }

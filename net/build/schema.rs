@@ -6,16 +6,17 @@ use std::iter::Peekable;
 use std::str::Chars;
 
 /// `FIRST_FLEXIBLE_VERSION` of an API that never became flexible.
-pub(crate) const NEVER_FLEXIBLE: i16 = 99;
+const NEVER_FLEXIBLE: i16 = 99;
 
 /// One API: a request and its response.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Api {
     pub(crate) key: i16,
     pub(crate) name: String,
     pub(crate) min: i16,
     pub(crate) max: i16,
-    pub(crate) first_flexible: i16,
+    /// The first version with the flexible encoding, if there is one.
+    pub(crate) first_flexible: Option<i16>,
     pub(crate) request: Vec<Field>,
     pub(crate) response: Vec<Field>,
 }
@@ -62,7 +63,7 @@ pub(crate) enum Scalar {
 
 impl Api {
     pub(crate) fn is_flexible(&self, version: i16) -> bool {
-        version >= self.first_flexible
+        self.first_flexible.is_some_and(|first| version >= first)
     }
 }
 
@@ -102,7 +103,7 @@ fn parse_head(line: &str) -> Option<Api> {
     let name = words.next()?.to_owned();
     let (min, max) = words.next()?.split_once('-')?;
     let (min, max) = (min.parse().ok()?, max.parse().ok()?);
-    let first_flexible = words.next()?.parse().ok()?;
+    let first_flexible = Some(words.next()?.parse().ok()?).filter(|&first| first != NEVER_FLEXIBLE);
     let (request, response) = (Vec::new(), Vec::new());
     Some(Api { key, name, min, max, first_flexible, request, response })
 }
@@ -113,7 +114,7 @@ struct Parser<'a> {
     column: usize,
     min: i16,
     max: i16,
-    first_flexible: i16,
+    first_flexible: Option<i16>,
 }
 
 impl<'a> Parser<'a> {
@@ -183,7 +184,7 @@ impl<'a> Parser<'a> {
                 _ => self.fail("expected one of @ ? # ="),
             }
         }
-        if field.tag.is_some() && field.min < self.first_flexible {
+        if field.tag.is_some() && self.first_flexible.is_none_or(|first| field.min < first) {
             self.fail("a tagged field exists in flexible versions only");
         }
         field

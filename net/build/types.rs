@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::codec;
-use crate::schema::{Api, Field, Kind, NEVER_FLEXIBLE, Scalar};
+use crate::schema::{Api, Field, Kind, Scalar};
 
 /// One struct to generate.
 pub(crate) struct Struct<'s> {
@@ -87,8 +87,7 @@ fn api_key(out: &mut String, apis: &[Api]) {
     put(out, "    /// The first version with the flexible encoding (KIP-482), if there is one.");
     put(out, "    pub fn first_flexible(self) -> Option<i16> {\n        match self {");
     for Api { name, first_flexible, .. } in apis {
-        let first = if *first_flexible == NEVER_FLEXIBLE { "None".into() } else { format!("Some({first_flexible})") };
-        put(out, &format!("            Self::{name} => {first},"));
+        put(out, &format!("            Self::{name} => {first_flexible:?},"));
     }
     put(out, "        }\n    }\n}\n");
 }
