@@ -1,11 +1,22 @@
-//! The shard and its turn, drivers, request handlers, coordinators, metadata.
+//! The broker: shards that serve the Kafka protocol from their own storage, and what drives them.
+//!
+//! - [`shard`]: one pinned thread's share of the broker, as a state machine; start reading here
+//! - [`turn`], [`pump`], [`driver`]: what a turn is, and what runs it on a core (or in the simulator)
+//! - [`metadata`]: topics and partitions: controller, image, requests about them
+//! - [`group`]: consumer groups and their committed offsets
+//! - [`config`]: every property, from the command line to what a log goes by
+//! - [`assemble`], [`node`], [`listen`]: from a data directory and a configuration to a running node
+//! - [`error_code`] and `outcome`: Kafka's error codes, and the one place where outcomes become codes
 
+pub mod assemble;
 pub mod config;
 pub mod driver;
 pub mod error_code;
 pub mod group;
+pub mod listen;
 pub mod metadata;
-pub mod turn;
+pub mod node;
 mod outcome;
+pub mod pump;
 pub mod shard;
-pub mod assemble;
+pub mod turn;

@@ -1,0 +1,232 @@
+//! A node from its configuration to a clean stop: checks, listeners, recovery, shards, signals.
+
+use std::fmt;
+use std::io::Read as _;
+use std::net::{TcpListener, ToSocketAddrs as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+
+use storage::disk::Directory;
+use storage::store;
+
+use crate::assemble::{self, Plan, assemble};
+use crate::config::{Bind, Durability, Listener, NodeConfig};
+use crate::driver::ring::{self, StartupError};
+use crate::listen;
+use crate::metadata::Image;
+use crate::pump;
+use crate::shard::Ready;
+use crate::shard::connections::ListenerInfo;
+
+/// Memory that a node uses unless told otherwise (`skein.memory`), in bytes: enough for full speed on a few cores,
+/// little enough for a laptop.
+const MEMORY_DEFAULT_BYTES: u64 = 512 << 20;
+
+/// The share of a shard's memory for records that are not in segments yet.
+const TAIL_SHARE: u64 = 2;
+
+/// Open files that are kept for what is not a log: rings, mailboxes, the runtime.
+const RESERVED_FILES: u64 = 64;
+
+/// Why a node does not start. Each says what happened, why, and what to do.
+#[derive(Debug)]
+pub enum Error {
+    /// The kernel or its limits do not allow io_uring.
+    Kernel(StartupError),
+    /// A host name does not resolve.
+    Resolve {
+        /// The host and port.
+        endpoint: String,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// An address cannot be served.
+    Listen(listen::Error),
+    /// Several data directories were named.
+    SeveralDirectories(Vec<PathBuf>),
+    /// The data directory cannot be opened or recovered.
+    Data {
+        /// The directory.
+        directory: PathBuf,
+        /// Why.
+        cause: assemble::Error,
+    },
+    /// The operating system refused something else.
+    System {
+        /// What was wanted.
+        what: &'static str,
+        /// Why not.
+        cause: std::io::Error,
+    },
+    /// A shard does not start.
+    Shard(pump::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Kernel(error) => error.fmt(f),
+            Error::Resolve { endpoint, cause } => {
+                write!(f, "the host of {endpoint} cannot be resolved ({cause}): name an address of this machine")
+            }
+            Error::Listen(error) => error.fmt(f),
+            Error::SeveralDirectories(directories) => write!(
+                f,
+                "{} data directories are named; this version serves one: name one with --data",
+                directories.len()
+            ),
+            Error::Data { directory, cause } => write!(f, "data directory {}: {cause}", directory.display()),
+            Error::System { what, cause } => write!(f, "no {what}: {cause}"),
+            Error::Shard(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// What a node says when it serves.
+#[derive(Debug, Clone)]
+pub struct Serving {
+    /// The addresses it listens on, as bound.
+    pub addresses: Vec<std::net::SocketAddr>,
+    /// The cluster's id.
+    pub cluster_id: String,
+    /// Absolute path of the data directory.
+    pub directory: PathBuf,
+    /// How many shards there are.
+    pub shards: usize,
+    /// Whether files bypass the page cache.
+    pub direct: bool,
+    /// What an acknowledgement means where a topic does not say otherwise.
+    pub durability: Durability,
+}
+
+/// Runs a node until it is asked to stop (SIGTERM, SIGINT). `serving` is called once, when it serves.
+///
+/// # Errors
+/// If it cannot start. What fails later ends the process.
+pub fn run(config: NodeConfig, serving: impl FnOnce(&Serving)) -> Result<(), Error> {
+    let signals = ring::signals::Signals::block().map_err(system("signal handling"))?;
+    let limits = ring::limits::raise().map_err(system("resource limits"))?;
+    ring::probe().map_err(Error::Kernel)?;
+    let [directory] = config.data_dirs.as_slice() else {
+        return Err(Error::SeveralDirectories(config.data_dirs));
+    };
+    let bound = bind_all(&config.listeners)?;
+    let failed = |cause: assemble::Error| Error::Data { directory: directory.clone(), cause };
+    let disk = Directory::open(directory).map_err(|error| failed(error.into()))?;
+    let root = disk.root().to_path_buf();
+    let direct = direct_io_works(&root);
+    let cores = pump::cores::available();
+    let shards = config.shards.map_or(cores.len(), usize::from).max(1);
+    let addresses: Vec<_> = bound.iter().filter_map(|(_, listener)| listener.local_addr().ok()).collect();
+    let listeners = bound.iter().map(|(listener, _)| ListenerInfo {
+        name: listener.name.clone(),
+        advertised: listener.advertised.clone(),
+    });
+    let (ready, served) = mpsc::channel();
+    let told = Ready(Box::new(move |image: &Image| {
+        let id = image.cluster_id().map(|id| id.to_string());
+        // The receiver is gone only if the start failed elsewhere.
+        let _ = ready.send(id.unwrap_or_default());
+    }));
+    let plan = Plan {
+        shards,
+        options: store_options(&config, shards, direct, limits.open_files),
+        listeners: Arc::new(listeners.collect()),
+        seed: entropy().map_err(system("random seed"))?,
+        ready: Some(told),
+        config: Arc::new(config.clone()),
+    };
+    let made = assemble(&disk, plan).map_err(failed)?;
+    let sockets: Vec<TcpListener> = bound.into_iter().map(|(_, listener)| listener).collect();
+    let pumps = pump::Config { directory: root.clone(), listeners: sockets, cores };
+    let node = pump::start(pumps, made.into_iter().map(|shard| move || shard).collect()).map_err(Error::Shard)?;
+    let stopper = node.stopper();
+    signals.watch(move || stopper.stop()).map_err(system("signal handling"))?;
+    if let Ok(cluster_id) = served.recv() {
+        let durability = config.durability();
+        serving(&Serving { addresses, cluster_id, directory: root, shards, direct, durability });
+    }
+    node.join();
+    drop(disk);
+    Ok(())
+}
+
+fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> Error {
+    move |cause| Error::System { what, cause }
+}
+
+/// Binds every address of every listener; the addresses of a listener share the port of its first.
+fn bind_all(listeners: &[Listener]) -> Result<Vec<(&Listener, TcpListener)>, Error> {
+    let mut bound = Vec::new();
+    for listener in listeners {
+        let mut port_of_first = None;
+        for bind in &listener.bind {
+            for socket in bind_one(bind, port_of_first)? {
+                port_of_first = port_of_first.or(socket.local_addr().ok().map(|address| address.port()));
+                bound.push((listener, socket));
+            }
+        }
+    }
+    Ok(bound)
+}
+
+fn bind_one(bind: &Bind, port_of_first: Option<u16>) -> Result<Vec<TcpListener>, Error> {
+    let port = match (bind.endpoint.port, port_of_first) {
+        (0, Some(port)) => port,
+        (port, _) => port,
+    };
+    let resolved = (bind.endpoint.host.as_str(), port).to_socket_addrs();
+    let addresses = match resolved {
+        Ok(addresses) => addresses,
+        Err(_) if bind.optional => return Ok(Vec::new()),
+        Err(cause) => return Err(Error::Resolve { endpoint: bind.endpoint.to_string(), cause }),
+    };
+    let mut sockets = Vec::new();
+    for address in addresses {
+        match listen::bind(address) {
+            Ok(socket) => sockets.push(socket),
+            Err(error) if bind.optional && error.cause.kind() != std::io::ErrorKind::AddrInUse => {}
+            Err(error) => return Err(Error::Listen(error)),
+        }
+    }
+    Ok(sockets)
+}
+
+/// Whether the data directory's file system can bypass the page cache; without, everything still works, slower.
+fn direct_io_works(root: &Path) -> bool {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let path = root.join(".direct-io-probe");
+    let mut options = std::fs::OpenOptions::new();
+    let works = options.create(true).truncate(true).write(true).custom_flags(libc::O_DIRECT).open(&path).is_ok();
+    // A leftover probe is empty and harmless.
+    let _ = std::fs::remove_file(&path);
+    if !works {
+        tracing::warn!(
+            directory = %root.display(),
+            "this file system has no direct I/O (O_DIRECT): writing through the page cache instead, with a sync for each \
+             group; a data directory on ext4 or XFS is faster"
+        );
+    }
+    works
+}
+
+fn store_options(config: &NodeConfig, shards: usize, direct: bool, open_files: u64) -> store::Options {
+    let memory = config.memory_bytes.unwrap_or(MEMORY_DEFAULT_BYTES) / shards as u64;
+    let files = open_files.saturating_sub(RESERVED_FILES) / 4 / shards as u64;
+    let defaults = store::Options::default();
+    store::Options {
+        tail_bytes: (memory / TAIL_SHARE) as usize,
+        buffer_bytes: (memory / TAIL_SHARE) as usize,
+        open_files_max: (files as usize).clamp(16, defaults.open_files_max),
+        direct,
+    }
+}
+
+/// Eight random bytes of the operating system.
+fn entropy() -> std::io::Result<u64> {
+    let mut bytes = [0; 8];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(u64::from_ne_bytes(bytes))
+}
