@@ -18,7 +18,7 @@
 //! | [`produce`], [`fetch`], [`offsets`] | the data path |
 //! | [`partitions`] | the partitions placed here: store, replica, waiters |
 //! | [`control`] | metadata: the controller (on shard 0), images, topics coming and going |
-//! | [`groups`] | the coordinators of the `__consumer_offsets` partitions placed here |
+//! | [`groups`], [`scatter`] | the coordinators of the `__consumer_offsets` partitions placed here; requests to several of them |
 //! | [`peers`], [`mail`] | other shards |
 //! | [`pending`], [`timers`], [`session`] | what waits, until when, and what consumers are remembered for |
 
@@ -33,6 +33,7 @@ pub mod partitions;
 pub mod peers;
 pub mod pending;
 pub mod produce;
+pub mod scatter;
 pub mod session;
 pub mod timers;
 
@@ -61,6 +62,7 @@ use partitions::{Partitions, Watcher};
 use peers::Peer;
 use pending::{Key, Table};
 use produce::Produce;
+use scatter::Scatter;
 use session::Sessions;
 use timers::{Timer, Timers};
 
@@ -113,6 +115,9 @@ pub(crate) enum Request {
     PeerWatch(PeerWatch),
     Queries(Box<Queries>),
     Forwarding(Box<Forwarding>),
+    /// A coordinator of this partition of `__consumer_offsets` is being loaded.
+    Loading(i32),
+    Scatter(Box<Scatter>),
 }
 
 /// One shard.
@@ -213,6 +218,7 @@ impl Shard {
             Timer::Idle { connection, generation } => self.check_idle(connection, generation),
             Timer::ProduceTimeouts => self.check_produce_timeouts(),
             Timer::Groups => self.groups_due(),
+            Timer::OffsetExpiry => self.offsets_expire(),
             Timer::Accept(listener) => self.accept(listener),
         }
     }
@@ -220,6 +226,11 @@ impl Shard {
     /// Whether no stop has begun.
     pub(crate) fn is_running(&self) -> bool {
         self.stopping == Stopping::Running
+    }
+
+    /// A seed for a state machine of this shard.
+    fn random_seed(&mut self) -> u64 {
+        self.random.next_u64()
     }
 
     /// A random positive number.

@@ -24,6 +24,7 @@
 //! - `offsets`, [`records`]: committed offsets; the records of the partition
 //! - `timers`, `effects`: deadlines; what goes out and what is under way
 
+pub mod api;
 mod classic;
 mod commit;
 mod coordinator;

@@ -36,6 +36,8 @@ pub(crate) enum Origin {
         /// Its request.
         request: Key,
     },
+    /// A part of a request that several shards handle.
+    Part(Key),
 }
 
 /// What follows once a change is published on every shard.
@@ -147,9 +149,7 @@ impl Shard {
             Then::Start => panic!("the node cannot register itself: {why}"),
             // The client is left without an answer, and retries on another connection.
             Then::Answer { origin: Origin::Connection(responder), .. } => self.close_for(responder, why),
-            Then::Answer { origin: Origin::Peer { shard, request }, .. } => {
-                self.answer_peer(shard, request, Answer::Handled(Vec::new()));
-            }
+            Then::Answer { origin, .. } => self.answer(origin, Vec::new()),
             Then::ProducerIds(_) | Then::Nothing => {}
         }
     }
@@ -211,6 +211,7 @@ impl Shard {
         match origin {
             Origin::Connection(responder) => self.respond_body(responder, &body),
             Origin::Peer { shard, request } => self.answer_peer(shard, request, Answer::Handled(body)),
+            Origin::Part(request) => self.part_handled(request, body),
         }
     }
 
@@ -382,6 +383,9 @@ impl Shard {
 
     /// Another shard has handled a request of a connection here.
     pub(super) fn peer_handled(&mut self, key: Key, body: Vec<u8>) {
+        if let Some(Request::Scatter(_)) = self.requests.get_mut(key) {
+            return self.part_handled(key, body);
+        }
         let Some(Request::Forwarding(forwarding)) = self.requests.remove(key) else { return };
         if body.is_empty() {
             self.close_for(forwarding.responder, "the request could not be handled");

@@ -250,6 +250,10 @@ impl Shard {
     pub(super) fn read_answered(&mut self, part_of: PartOf, answer: ReadAnswer) {
         match self.requests.get_mut(part_of.request) {
             Some(Request::Fetch(_)) => self.fetch_part_read(part_of.request, answer),
+            Some(&mut Request::Loading(partition)) => {
+                self.requests.remove(part_of.request);
+                self.group_records_read(partition, answer);
+            }
             Some(Request::PeerRead(peer)) => {
                 peer.answers.push(answer);
                 peer.waiting -= 1;

@@ -26,6 +26,8 @@ pub enum Timer {
     ProduceTimeouts,
     /// A coordinator has something due.
     Groups,
+    /// Look for offsets that have expired.
+    OffsetExpiry,
     /// Try to accept again.
     Accept(ListenerId),
 }
