@@ -13,6 +13,9 @@
 
 mod v1;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 use net::Uuid;
