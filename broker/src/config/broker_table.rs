@@ -1,7 +1,7 @@
 //! The broker properties that have an effect, and the ones of our own.
 
 use super::definition::{
-    Check::{Any, AtLeast, Between, BetweenOr, NotEmpty, OneOf, Subset},
+    Check::{Any, AtLeast, Between, NotEmpty, OneOf, Subset},
     Definition,
     Importance::{High, Low, Medium},
     Kind::{Boolean, Int, List, Long, Short, String},
@@ -13,48 +13,34 @@ pub const SHARDS_MAX: u16 = 1024;
 
 /// The broker properties with an effect, sorted by name.
 pub(super) static SUPPORTED: &[Definition] = &[
-    Definition::new("advertised.listeners", List, None, Any, High)
-        .doc("Addresses given to clients, as NAME://HOST:PORT for each listener. A listener that is not named answers with the address its client connected to."),
+    Definition::new("advertised.listeners", List, None, Any, High).doc(
+        "Addresses given to clients, as NAME://HOST:PORT for each listener. A listener that is not named \
+             answers with the address its client connected to.",
+    ),
     Definition::new("auto.create.topics.enable", Boolean, Some("true"), Any, High)
         .doc("Whether asking for an unknown topic's metadata creates it, if the client wants that too."),
     Definition::new("broker.id", Int, Some("-1"), AtLeast(-1), High)
         .doc("Kafka's older name of node.id; -1 means node.id."),
     Definition::new("broker.rack", String, None, Any, Medium)
         .doc("Where this node stands; clients are told so that they can read from a replica close to them."),
-    Definition::new("compression.gzip.level", Int, Some("-1"), BetweenOr(1, 9, -1), Medium)
-        .dynamic()
-        .doc("Default of the topics' compression.gzip.level."),
-    Definition::new("compression.lz4.level", Int, Some("9"), Between(1, 17), Medium)
-        .dynamic()
-        .doc("Default of the topics' compression.lz4.level."),
-    Definition::new(
-        "compression.type",
-        String,
-        Some("producer"),
-        OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]),
-        High,
-    )
-    .dynamic()
-    .doc("Default of the topics' compression.type."),
-    Definition::new("compression.zstd.level", Int, Some("3"), Between(-131_072, 22), Medium)
-        .dynamic()
-        .doc("Default of the topics' compression.zstd.level."),
     Definition::new("connections.max.idle.ms", Long, Some("600000"), AtLeast(-1), Medium)
         .doc("A connection on which nothing happens for this long is closed; a negative value keeps it."),
-    Definition::new("controller.listener.names", List, None, Any, High)
-        .doc("Listeners of Kafka's controller. They are left out with a warning: the node keeps its metadata itself."),
+    Definition::new("controller.listener.names", List, None, Any, High).doc(
+        "Listeners of Kafka's controller. They are left out with a warning: the node keeps its metadata \
+             itself.",
+    ),
     Definition::new("default.replication.factor", Int, Some("1"), AtLeast(1), Medium)
         .doc("Replicas of a topic that does not say how many."),
-    Definition::new("delete.topic.enable", Boolean, Some("true"), Any, High)
-        .doc("Whether clients may delete topics."),
-    Definition::new("fetch.max.bytes", Int, Some("57671680"), AtLeast(1024), Medium)
-        .doc("Most bytes one fetch returns, whatever the client asks for; a first batch that is larger comes whole."),
+    Definition::new("delete.topic.enable", Boolean, Some("true"), Any, High).doc("Whether clients may delete topics."),
+    Definition::new("fetch.max.bytes", Int, Some("57671680"), AtLeast(1024), Medium).doc(
+        "Most bytes one fetch returns, whatever the client asks for; a first batch that is larger comes \
+             whole.",
+    ),
     Definition::new("group.initial.rebalance.delay.ms", Int, Some("0"), AtLeast(0), Medium)
         .doc("How long a new group waits for more members before its first assignment. Kafka's default is 3000."),
     Definition::new("group.max.session.timeout.ms", Int, Some("1800000"), AtLeast(0), Medium)
         .doc("Longest session timeout a group member may ask for."),
-    Definition::new("group.max.size", Int, Some("2147483647"), AtLeast(1), Medium)
-        .doc("Most members of one group."),
+    Definition::new("group.max.size", Int, Some("2147483647"), AtLeast(1), Medium).doc("Most members of one group."),
     Definition::new("group.min.session.timeout.ms", Int, Some("6000"), AtLeast(0), Medium)
         .doc("Shortest session timeout a group member may ask for."),
     Definition::new(
@@ -66,16 +52,16 @@ pub(super) static SUPPORTED: &[Definition] = &[
     )
     .dynamic()
     .doc("The security protocol of each listener name, as NAME:PROTOCOL. Only PLAINTEXT is served so far."),
-    Definition::new("listeners", List, Some("PLAINTEXT://localhost:9092"), NotEmpty, High)
-        .dynamic()
-        .doc("Addresses served, as NAME://HOST:PORT; an empty host is every address of the machine, port 0 any free port."),
+    Definition::new("listeners", List, Some("PLAINTEXT://localhost:9092"), NotEmpty, High).dynamic().doc(
+        "Addresses served, as NAME://HOST:PORT; an empty host is every address of the machine, port 0 any \
+             free port.",
+    ),
     Definition::new("log.cleanup.policy", List, Some("delete"), Subset(&["compact", "delete"]), Medium)
         .dynamic()
         .doc("Default of the topics' cleanup.policy."),
     Definition::new("log.dir", List, Some("skein-data"), NotEmpty, High)
         .doc("The data directory, where log.dirs is not set."),
-    Definition::new("log.dirs", List, None, NotEmpty, High)
-        .doc("The data directories, separated by commas."),
+    Definition::new("log.dirs", List, None, NotEmpty, High).doc("The data directories, separated by commas."),
     Definition::new("log.index.interval.bytes", Int, Some("4096"), AtLeast(0), Medium)
         .dynamic()
         .doc("Default of the topics' index.interval.bytes."),
@@ -88,16 +74,24 @@ pub(super) static SUPPORTED: &[Definition] = &[
     Definition::new("log.message.timestamp.before.max.ms", Long, Some("9223372036854775807"), AtLeast(0), Medium)
         .dynamic()
         .doc("Default of the topics' message.timestamp.before.max.ms."),
-    Definition::new("log.message.timestamp.type", String, Some("CreateTime"), OneOf(&["CreateTime", "LogAppendTime"]), Medium)
-        .dynamic()
-        .doc("Default of the topics' message.timestamp.type."),
+    Definition::new(
+        "log.message.timestamp.type",
+        String,
+        Some("CreateTime"),
+        OneOf(&["CreateTime", "LogAppendTime"]),
+        Medium,
+    )
+    .dynamic()
+    .doc("Default of the topics' message.timestamp.type."),
     Definition::new("log.retention.bytes", Long, Some("-1"), Any, High)
         .dynamic()
         .doc("Default of the topics' retention.bytes."),
     Definition::new("log.retention.check.interval.ms", Long, Some("300000"), AtLeast(1), Medium)
         .doc("How often old segments are looked for."),
-    Definition::new("log.retention.hours", Int, Some("168"), AtLeast(-1), High)
-        .doc("Default of the topics' retention.ms, in hours; log.retention.minutes and log.retention.ms are stronger."),
+    Definition::new("log.retention.hours", Int, Some("168"), AtLeast(-1), High).doc(
+        "Default of the topics' retention.ms, in hours; log.retention.minutes and log.retention.ms are \
+             stronger.",
+    ),
     Definition::new("log.retention.minutes", Int, None, AtLeast(-1), High)
         .doc("Default of the topics' retention.ms, in minutes; log.retention.ms is stronger."),
     Definition::new("log.retention.ms", Long, None, AtLeast(-1), High)
@@ -110,9 +104,7 @@ pub(super) static SUPPORTED: &[Definition] = &[
     Definition::new("log.roll.jitter.ms", Long, None, AtLeast(0), High)
         .dynamic()
         .doc("Default of the topics' segment.jitter.ms."),
-    Definition::new("log.roll.ms", Long, None, AtLeast(1), High)
-        .dynamic()
-        .doc("Default of the topics' segment.ms."),
+    Definition::new("log.roll.ms", Long, None, AtLeast(1), High).dynamic().doc("Default of the topics' segment.ms."),
     Definition::new("log.segment.bytes", Int, Some("1073741824"), AtLeast(SEGMENT_BYTES_MIN), High)
         .dynamic()
         .doc("Default of the topics' segment.bytes."),
@@ -127,8 +119,7 @@ pub(super) static SUPPORTED: &[Definition] = &[
     Definition::new("min.insync.replicas", Int, Some("1"), AtLeast(1), High)
         .dynamic()
         .doc("Default of the topics' min.insync.replicas."),
-    Definition::new("node.id", Int, Some("1"), AtLeast(0), High)
-        .doc("The node's number in its cluster."),
+    Definition::new("node.id", Int, Some("1"), AtLeast(0), High).doc("The node's number in its cluster."),
     Definition::new("num.partitions", Int, Some("1"), AtLeast(1), Medium)
         .doc("Partitions of a topic that does not say how many."),
     Definition::new("offset.metadata.max.bytes", Int, Some("4096"), AtLeast(0), High)
@@ -150,10 +141,14 @@ pub(super) static SUPPORTED: &[Definition] = &[
         .doc("Default of the topics' skein.durability."),
     Definition::new("skein.journal.extent.bytes", Long, Some("67108864"), Between(1 << 20, 1 << 30), Low)
         .doc("Size of a journal extent. A shard has a few of them and uses them again and again."),
-    Definition::new("skein.memory", Long, None, AtLeast(64 << 20), High)
-        .doc("Bytes of memory the node may use for data on its way in and out, shared evenly by its shards; by default chosen from the machine's memory."),
-    Definition::new("skein.shards", Int, None, Between(1, SHARDS_MAX as i64), High)
-        .doc("Shards, each one thread on one core; by default one for each core the process may use. It may differ from start to start."),
+    Definition::new("skein.memory", Long, None, AtLeast(64 << 20), High).doc(
+        "Bytes of memory the node may use for data on its way in and out, shared evenly by its shards; by \
+             default chosen from the machine's memory.",
+    ),
+    Definition::new("skein.shards", Int, None, Between(1, SHARDS_MAX as i64), High).doc(
+        "Shards, each one thread on one core; by default one for each core the process may use. It may \
+             differ from start to start.",
+    ),
     Definition::new("socket.listen.backlog.size", Int, Some("50"), AtLeast(1), Medium)
         .doc("Connections that may wait to be accepted on one listener."),
     Definition::new("socket.receive.buffer.bytes", Int, Some("102400"), AtLeast(-1), High)

@@ -30,13 +30,19 @@ const fn hours(name: &'static str) -> Synonym {
 pub(super) static TOPIC: &[Definition] = &[
     Definition::new("cleanup.policy", List, Some("delete"), Subset(&["compact", "delete"]), Medium)
         .from(&[same("log.cleanup.policy")])
-        .doc("What happens to old data: delete drops whole segments by age and size, compact keeps the last record of each key, both do both, and an empty list keeps everything. Compaction is stored but does not run yet."),
+        .doc(
+            "What happens to old data: delete drops whole segments by age and size, compact keeps the last \
+             record of each key, both do both, and an empty list keeps everything. Compaction is stored but \
+             does not run yet.",
+        ),
     Definition::new("compression.gzip.level", Int, Some("-1"), BetweenOr(1, 9, -1), Medium)
         .from(&[same("compression.gzip.level")])
-        .doc("Level used where the topic's compression.type is gzip; -1 is the codec's own default."),
+        .doc("Level used where the topic's compression.type is gzip; -1 is the codec's own default.")
+        .without_meaning(Reason::Recompression),
     Definition::new("compression.lz4.level", Int, Some("9"), Between(1, 17), Medium)
         .from(&[same("compression.lz4.level")])
-        .doc("Level used where the topic's compression.type is lz4."),
+        .doc("Level used where the topic's compression.type is lz4.")
+        .without_meaning(Reason::Recompression),
     Definition::new(
         "compression.type",
         String,
@@ -45,20 +51,28 @@ pub(super) static TOPIC: &[Definition] = &[
         Medium,
     )
     .from(&[same("compression.type")])
-    .doc("Codec the broker stores batches in; producer keeps each batch as its producer compressed it."),
+    .doc("Codec the broker stores batches in; producer keeps each batch as its producer compressed it.")
+    .without_meaning(Reason::Recompression),
     Definition::new("compression.zstd.level", Int, Some("3"), Between(-131_072, 22), Medium)
         .from(&[same("compression.zstd.level")])
-        .doc("Level used where the topic's compression.type is zstd."),
+        .doc("Level used where the topic's compression.type is zstd.")
+        .without_meaning(Reason::Recompression),
     Definition::new("delete.retention.ms", Long, Some("86400000"), AtLeast(0), Medium)
         .from(&[same("log.cleaner.delete.retention.ms")])
-        .doc("How long compaction keeps the markers of deleted keys, which is how long a reader from the start may take.")
+        .doc(
+            "How long compaction keeps the markers of deleted keys, which is how long a reader from the start \
+             may take.",
+        )
         .without_meaning(Reason::Compaction),
     Definition::new("file.delete.delay.ms", Long, Some("60000"), AtLeast(0), Medium)
         .from(&[same("log.segment.delete.delay.ms")])
         .doc("How long the files of a removed segment stay on disk before they are deleted."),
     Definition::new("flush.messages", Long, Some("9223372036854775807"), AtLeast(1), Medium)
         .from(&[same("log.flush.interval.messages")])
-        .doc("Kafka's number of records between two syncs. Records are durable before they are acknowledged whatever it says.")
+        .doc(
+            "Kafka's number of records between two syncs. Records are durable before they are acknowledged \
+             whatever it says.",
+        )
         .without_meaning(Reason::Durability),
     Definition::new("flush.ms", Long, Some("9223372036854775807"), AtLeast(0), Medium)
         .from(&[same("log.flush.interval.ms"), same("log.flush.scheduler.interval.ms")])
@@ -90,13 +104,25 @@ pub(super) static TOPIC: &[Definition] = &[
         .doc("Largest record batch accepted, in bytes as it comes over the network."),
     Definition::new("message.timestamp.after.max.ms", Long, Some("3600000"), AtLeast(0), Medium)
         .from(&[same("log.message.timestamp.after.max.ms")])
-        .doc("How far a record's timestamp may lie after the broker's clock; further ones are refused. Only with CreateTime."),
+        .doc(
+            "How far a record's timestamp may lie after the broker's clock; further ones are refused. Only \
+             with CreateTime.",
+        ),
     Definition::new("message.timestamp.before.max.ms", Long, Some("9223372036854775807"), AtLeast(0), Medium)
         .from(&[same("log.message.timestamp.before.max.ms")])
-        .doc("How far a record's timestamp may lie before the broker's clock; older ones are refused. Only with CreateTime."),
-    Definition::new("message.timestamp.type", String, Some("CreateTime"), OneOf(&["CreateTime", "LogAppendTime"]), Medium)
-        .from(&[same("log.message.timestamp.type")])
-        .doc("Whose clock a record's timestamp shows: the producer's (CreateTime) or the broker's (LogAppendTime)."),
+        .doc(
+            "How far a record's timestamp may lie before the broker's clock; older ones are refused. Only \
+             with CreateTime.",
+        ),
+    Definition::new(
+        "message.timestamp.type",
+        String,
+        Some("CreateTime"),
+        OneOf(&["CreateTime", "LogAppendTime"]),
+        Medium,
+    )
+    .from(&[same("log.message.timestamp.type")])
+    .doc("Whose clock a record's timestamp shows: the producer's (CreateTime) or the broker's (LogAppendTime)."),
     Definition::new("min.cleanable.dirty.ratio", Double, Some("0.5"), Fraction(0.0, 1.0), Medium)
         .from(&[same("log.cleaner.min.cleanable.ratio")])
         .doc("Share of a log that must be uncompacted before compaction takes it up.")
@@ -110,7 +136,10 @@ pub(super) static TOPIC: &[Definition] = &[
         .doc("In-sync replicas an acks=all produce needs; never more than the partition has replicas."),
     Definition::new("preallocate", Boolean, Some("false"), Any, Medium)
         .from(&[same("log.preallocate")])
-        .doc("Whether Kafka reserves a new segment's file at once. Segment files are laid out by the storage engine here.")
+        .doc(
+            "Whether Kafka reserves a new segment's file at once. Segment files are laid out by the storage \
+             engine here.",
+        )
         .without_meaning(Reason::Nothing),
     Definition::new("remote.log.copy.disable", Boolean, Some("false"), Any, Medium)
         .doc("Makes a tiered topic's remote part read-only.")
@@ -121,9 +150,10 @@ pub(super) static TOPIC: &[Definition] = &[
     Definition::new("remote.storage.enable", Boolean, Some("false"), Any, Medium)
         .doc("Tiered storage for the topic. Only false is possible.")
         .without_meaning(Reason::Tiered),
-    Definition::new("retention.bytes", Long, Some("-1"), Any, Medium)
-        .from(&[same("log.retention.bytes")])
-        .doc("Size of a partition above which its oldest segments are deleted; -1 sets no limit. Only with the policy delete."),
+    Definition::new("retention.bytes", Long, Some("-1"), Any, Medium).from(&[same("log.retention.bytes")]).doc(
+        "Size of a partition above which its oldest segments are deleted; -1 sets no limit. Only with the \
+             policy delete.",
+    ),
     Definition::new("retention.ms", Long, Some("604800000"), AtLeast(-1), Medium)
         .from(&[same("log.retention.ms"), minutes("log.retention.minutes"), hours("log.retention.hours")])
         .doc("Age above which segments are deleted; -1 sets no limit. Only with the policy delete."),
@@ -141,7 +171,10 @@ pub(super) static TOPIC: &[Definition] = &[
         .doc("Age at which a segment is closed although it is not full, so that retention can reach it."),
     Definition::new("skein.durability", String, Some("durable"), OneOf(&["durable", "cached"]), High)
         .from(&[same("skein.durability")])
-        .doc("When a produce is acknowledged: durable, once the records are on the disk; cached, once they are in the page cache, which survives a killed process but not a power cut."),
+        .doc(
+            "When a produce is acknowledged: durable, once the records are on the disk; cached, once they are \
+             in the page cache, which survives a killed process but not a power cut.",
+        ),
     Definition::new("unclean.leader.election.enable", Boolean, Some("false"), Any, Medium)
         .from(&[same("unclean.leader.election.enable")])
         .doc("Whether a replica that misses acknowledged records may become leader.")
