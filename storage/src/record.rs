@@ -11,7 +11,7 @@
 use std::fmt;
 
 use crate::batch::{Batch, TimestampType};
-use crate::varint::{self, get_varint, get_varlong};
+use crate::varint::{self, get_short, get_varint, get_varlong, zigzag_32, zigzag_64};
 
 /// Why bytes are not records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,6 +185,7 @@ impl<'a> Iterator for Records<'a> {
 }
 
 /// Reads the record at the start of `bytes`: the record, and how many bytes it takes.
+#[inline]
 pub fn read_record(bytes: &[u8]) -> Result<(Record<'_>, usize), Malformed> {
     let mut fields = Fields(bytes);
     let announced = fields.length()?;
@@ -198,11 +199,45 @@ pub fn read_record(bytes: &[u8]) -> Result<(Record<'_>, usize), Malformed> {
     Ok((record, len))
 }
 
+/// Reads what decides about the record at the start of `bytes`, and how many bytes it takes: as strict as
+/// [`read_record`], and quicker, since it only steps over keys, values and headers.
+#[inline(always)]
+pub fn read_head(bytes: &[u8]) -> Result<(Head, usize), Malformed> {
+    if let Some(read) = read_plain_head(bytes) {
+        return Ok(read);
+    }
+    read_record(bytes).map(|(record, len)| (record.head, len))
+}
+
+/// [`read_head`] of a record without headers whose fields are all there; `None` for any other.
+#[inline(always)]
+fn read_plain_head(bytes: &[u8]) -> Option<(Head, usize)> {
+    let (length, start) = get_short(bytes)?;
+    let length = usize::try_from(zigzag_32(length)).ok()?;
+    let fields = bytes.get(start..start + length)?;
+    let (timestamp_delta, len) = get_short(fields.get(1..)?)?;
+    let mut at = 1 + len;
+    let (offset_delta, len) = get_short(fields.get(at..)?)?;
+    at += len;
+    let (key, len) = get_short(fields.get(at..)?)?;
+    let key = zigzag_32(key);
+    at += len + usize::try_from(key.max(0)).ok()?;
+    let (value, len) = get_short(fields.get(at..)?)?;
+    let value = zigzag_32(value);
+    at += len + usize::try_from(value.max(0)).ok()?;
+    // The header count is the record's last byte, and zero.
+    if key < -1 || value < -1 || at + 1 != length || fields[at] != 0 {
+        return None;
+    }
+    let timestamp_delta = zigzag_64(u64::from(timestamp_delta));
+    Some((Head { offset_delta: zigzag_32(offset_delta), timestamp_delta, has_key: key >= 0 }, start + length))
+}
+
 /// What is left of a record's fields.
 struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
-    #[inline]
+    #[inline(always)]
     fn record(&mut self) -> Result<Record<'a>, Malformed> {
         // The attributes of a record are unused.
         self.take(1)?;
@@ -222,12 +257,13 @@ impl<'a> Fields<'a> {
         Ok(Record { head, key, value, headers: Headers { bytes, left } })
     }
 
+    #[inline]
     fn header(&mut self) -> Result<Header<'a>, Malformed> {
         let key = self.nullable()?.ok_or(Malformed::NullHeaderKey)?;
         Ok(Header { key, value: self.nullable()? })
     }
 
-    #[inline]
+    #[inline(always)]
     fn nullable(&mut self) -> Result<Option<&'a [u8]>, Malformed> {
         match self.varint()? {
             -1 => Ok(None),
@@ -238,26 +274,26 @@ impl<'a> Fields<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn length(&mut self) -> Result<usize, Malformed> {
         usize::try_from(self.varint()?).map_err(|_| Malformed::NegativeLength)
     }
 
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
         let (taken, rest) = self.0.split_at_checked(len).ok_or(Malformed::Cut)?;
         self.0 = rest;
         Ok(taken)
     }
 
-    #[inline]
+    #[inline(always)]
     fn varint(&mut self) -> Result<i32, Malformed> {
         let (value, len) = get_varint(self.0)?;
         self.0 = &self.0[len..];
         Ok(value)
     }
 
-    #[inline]
+    #[inline(always)]
     fn varlong(&mut self) -> Result<i64, Malformed> {
         let (value, len) = get_varlong(self.0)?;
         self.0 = &self.0[len..];

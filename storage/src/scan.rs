@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 
 use crate::batch::{Batch, HEADER_BYTES};
 use crate::compression::{self, Decompressor, Step};
-use crate::record::{Head, Located, Malformed, Origin, read_record};
+use crate::record::{Head, Located, Malformed, Origin, read_head};
 use crate::varint::{VARINT_BYTES_MAX, VARLONG_BYTES_MAX, zigzag_32, zigzag_64};
 
 /// Whether a resumable piece of work is done.
@@ -152,10 +152,10 @@ impl Walker {
     ) -> Result<ControlFlow<T>, Fault> {
         while !bytes.is_empty() {
             let head = if self.is_between_records() {
-                match read_record(bytes) {
-                    Ok((record, len)) => {
+                match read_head(bytes) {
+                    Ok((head, len)) => {
                         bytes = &bytes[len..];
-                        Some(record.head)
+                        Some(head)
                     }
                     Err(Malformed::Cut) => self.field(&mut bytes)?,
                     Err(malformed) => return Err(self.fault(malformed)),

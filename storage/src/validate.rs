@@ -372,10 +372,10 @@ pub fn walk_records(batch: &Batch<'_>, rules: &Rules) -> Result<Valid, Rejection
         if rest.is_empty() {
             break tally.finish();
         }
-        let checked = match record::read_record(rest) {
-            Ok((record, len)) => {
+        let checked = match record::read_head(rest) {
+            Ok((head, len)) => {
                 rest = &rest[len..];
-                tally.record(record.head)
+                tally.record(head)
             }
             Err(malformed) => Err(Rejection::Record { index: tally.found, malformed }),
         };

@@ -20,13 +20,10 @@ pub enum Fault {
 }
 
 /// Reads a 32-bit integer at the start of `bytes`: the value and how many bytes it took.
-#[inline]
+#[inline(always)]
 pub fn get_varint(bytes: &[u8]) -> Result<(i32, usize), Fault> {
-    // Nearly every field of a record fits one byte.
-    if let Some(&byte) = bytes.first()
-        && byte < 0x80
-    {
-        return Ok((zigzag_32(u32::from(byte)), 1));
+    if let Some((raw, len)) = get_short(bytes) {
+        return Ok((zigzag_32(raw), len));
     }
     let (raw, len) = get_unsigned(bytes, VARINT_BYTES_MAX)?;
     let raw = u32::try_from(raw).map_err(|_| Fault::TooLong)?;
@@ -34,15 +31,25 @@ pub fn get_varint(bytes: &[u8]) -> Result<(i32, usize), Fault> {
 }
 
 /// Reads a 64-bit integer at the start of `bytes`: the value and how many bytes it took.
-#[inline]
+#[inline(always)]
 pub fn get_varlong(bytes: &[u8]) -> Result<(i64, usize), Fault> {
-    if let Some(&byte) = bytes.first()
-        && byte < 0x80
-    {
-        return Ok((zigzag_64(u64::from(byte)), 1));
+    if let Some((raw, len)) = get_short(bytes) {
+        return Ok((zigzag_64(u64::from(raw)), len));
     }
     let (raw, len) = get_unsigned(bytes, VARLONG_BYTES_MAX)?;
     Ok((zigzag_64(raw), len))
+}
+
+/// The raw form of an integer of at most three bytes, as nearly every field of a record is: walking records
+/// spends its time here.
+#[inline(always)]
+pub(crate) fn get_short(bytes: &[u8]) -> Option<(u32, usize)> {
+    match *bytes {
+        [a, ..] if a < 0x80 => Some((u32::from(a), 1)),
+        [a, b, ..] if b < 0x80 => Some((u32::from(a & 0x7f) | u32::from(b) << 7, 2)),
+        [a, b, c, ..] if c < 0x80 => Some((u32::from(a & 0x7f) | u32::from(b & 0x7f) << 7 | u32::from(c) << 14, 3)),
+        _ => None,
+    }
 }
 
 /// Appends a 32-bit integer to `out`.
@@ -81,6 +88,7 @@ pub(crate) fn zigzag_64(raw: u64) -> i64 {
     (raw >> 1) as i64 ^ -((raw & 1) as i64)
 }
 
+#[inline(never)]
 fn get_unsigned(bytes: &[u8], len_max: usize) -> Result<(u64, usize), Fault> {
     let mut raw = 0u64;
     for (at, &byte) in bytes.iter().take(len_max).enumerate() {

@@ -6,7 +6,11 @@
 //! block:   output length varint │ elements
 //! ```
 
-use super::Fault;
+//!
+//! A block may refer back to any of its own output, so the output of a block is kept until the next; Java's
+//! blocks are 32 KiB. A larger one is decoded element by element, so that a step need not do all of it.
+
+use super::{Fault, STEP_BYTES};
 
 const XERIAL_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
 const XERIAL_HEADER_BYTES: usize = 16;
@@ -22,9 +26,12 @@ pub(super) struct Reader<B> {
     position: usize,
     framing: Framing,
     decoder: snap::raw::Decoder,
+    /// What is decoded of the current block.
     block: Vec<u8>,
     /// How much of `block` was handed out.
     given: usize,
+    /// The block's elements still to be decoded, if it is a large one.
+    pending: Option<Elements>,
     output_bytes_left: u64,
 }
 
@@ -44,6 +51,7 @@ impl<B: AsRef<[u8]>> Reader<B> {
             decoder: snap::raw::Decoder::new(),
             block: Vec::new(),
             given: 0,
+            pending: None,
             output_bytes_left: output_bytes_max,
         }
     }
@@ -51,7 +59,11 @@ impl<B: AsRef<[u8]>> Reader<B> {
     /// Fills `out` from its start; how far. 0 means the end.
     pub(super) fn fill(&mut self, out: &mut [u8]) -> Result<usize, Fault> {
         while self.given == self.block.len() {
-            if !self.next_block()? {
+            if let Some(elements) = &mut self.pending {
+                if elements.decode(self.input.as_ref(), &mut self.block)? {
+                    self.pending = None;
+                }
+            } else if !self.next_block()? {
                 return Ok(0);
             }
         }
@@ -85,8 +97,14 @@ impl<B: AsRef<[u8]>> Reader<B> {
         if size as u64 > EXPANSION_MAX * block.len() as u64 {
             return Err(Fault::Corrupt("a block announces more than it can hold"));
         }
-        self.block.resize(size, 0);
-        self.decoder.decompress(block, &mut self.block).map_err(|_| Fault::Corrupt("a block is invalid"))?;
+        if size > STEP_BYTES {
+            let end = self.position + skip + len;
+            self.block.clear();
+            self.pending = Some(Elements { position: end - len + size_len(block), end, size });
+        } else {
+            self.block.resize(size, 0);
+            self.decoder.decompress(block, &mut self.block).map_err(|_| Fault::Corrupt("a block is invalid"))?;
+        }
         self.output_bytes_left -= size as u64;
         self.given = 0;
         self.position += skip + len;
@@ -108,6 +126,73 @@ impl<B: AsRef<[u8]>> Reader<B> {
         self.position = XERIAL_HEADER_BYTES;
         Ok(())
     }
+}
+
+/// Bytes that the output length at the start of a block takes.
+fn size_len(block: &[u8]) -> usize {
+    1 + block.iter().take_while(|&&byte| byte >= 0x80).count()
+}
+
+/// The elements of a block that are still to be decoded.
+struct Elements {
+    position: usize,
+    end: usize,
+    /// Output of the whole block.
+    size: usize,
+}
+
+impl Elements {
+    /// Decodes elements until there are [`STEP_BYTES`] more of output; whether the block is complete.
+    fn decode(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<bool, Fault> {
+        let target = out.len() + STEP_BYTES;
+        while self.position < self.end {
+            if out.len() >= target {
+                return Ok(false);
+            }
+            self.position += decode_element(&input[self.position..self.end], out)?;
+            if out.len() > self.size {
+                return Err(Fault::Corrupt("a block yields more than it announces"));
+            }
+        }
+        if out.len() < self.size { Err(Fault::Corrupt("a block yields less than it announces")) } else { Ok(true) }
+    }
+}
+
+/// Decodes the element at the start of `bytes`; how many bytes it takes.
+///
+/// ```text
+/// tag bits 0–1:  0 literal, length - 1 in the other bits, or from 60 on in 1–4 bytes that follow
+///                1 copy, length - 4 in bits 2–4, offset in bits 5–7 and one byte
+///                2 copy, length - 1 in the other bits, offset in 2 bytes
+///                3 copy, length - 1 in the other bits, offset in 4 bytes       (little-endian)
+/// ```
+fn decode_element(bytes: &[u8], out: &mut Vec<u8>) -> Result<usize, Fault> {
+    let little_endian = |from: usize, len: usize| -> Result<usize, Fault> {
+        let bytes = bytes.get(from..from + len).ok_or(Fault::Cut)?;
+        Ok(bytes.iter().rev().fold(0, |number, &byte| number << 8 | usize::from(byte)))
+    };
+    let tag = usize::from(bytes[0]);
+    let (len, offset, taken) = match tag & 3 {
+        0 => {
+            let extra = (tag >> 2).saturating_sub(59);
+            let len = 1 + if extra == 0 { tag >> 2 } else { little_endian(1, extra)? };
+            let literal = bytes.get(1 + extra..1 + extra + len).ok_or(Fault::Cut)?;
+            out.extend_from_slice(literal);
+            return Ok(1 + extra + len);
+        }
+        1 => (4 + (tag >> 2 & 7), (tag >> 5) << 8 | little_endian(1, 1)?, 2),
+        2 => (1 + (tag >> 2), little_endian(1, 2)?, 3),
+        _ => (1 + (tag >> 2), little_endian(1, 4)?, 5),
+    };
+    let start = out.len().checked_sub(offset).filter(|_| offset > 0).ok_or(Fault::Corrupt("a copy has no source"))?;
+    // A copy may reach into its own output, which then repeats.
+    let mut left = len;
+    while left > 0 {
+        let piece = left.min(out.len() - start);
+        out.extend_from_within(start..start + piece);
+        left -= piece;
+    }
+    Ok(taken)
 }
 
 pub(super) fn compress(input: &[u8], out: &mut Vec<u8>) {
