@@ -1,0 +1,58 @@
+# Sourced by the client checks: a node of the release binary on a free port, named checks, installed clients.
+#
+#   start_node [ARGS]     starts skein in $NODE_DATA (a new directory unless set); sets BOOTSTRAP, NODE_PID
+#   stop_node             SIGTERM, and waits
+#   kill_node             SIGKILL, and waits
+#   check NAME COMMAND    passes if the command succeeds
+#   skip NAME WHY         counted, printed
+#   finish NAME           the closing line "NAME: P passed, F failed, S skipped"; its status
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+SKEIN=${SKEIN:-${CARGO_TARGET_DIR:-$ROOT/target}/release/skein}
+WORK=${SKEIN_TEST_WORK:-${TMPDIR:-/tmp}/skein-clients}
+SUDO=$([ "$(id -u)" = 0 ] || echo sudo)
+mkdir -p "$WORK"
+P=0 F=0 S=0
+NODE_PID=
+
+start_node() {
+  NODE_DATA=${NODE_DATA:-$(mktemp -d "$WORK/data.XXXXXX")}
+  NODE_OUT=$NODE_DATA.out
+  : >"$NODE_OUT"
+  "$SKEIN" start --data "$NODE_DATA" --listen "127.0.0.1:${NODE_PORT:-0}" "$@" >"$NODE_OUT" 2>>"$NODE_DATA.log" &
+  NODE_PID=$!
+  # The ready line comes through a pipe of the node's own: wait for it by its end or the node's.
+  until grep -q '^skein ready on ' "$NODE_OUT"; do
+    kill -0 "$NODE_PID" 2>/dev/null || { echo "the node did not start:"; tail -n 20 "$NODE_DATA.log"; return 1; }
+    read -rt 0.05 _ <> <(:) || true
+  done
+  BOOTSTRAP=$(sed -nE 's/^skein ready on ([^ ,]+).*/\1/p' "$NODE_OUT" | head -n 1)
+  NODE_PORT=${BOOTSTRAP##*:}
+  export BOOTSTRAP SKEIN_BOOTSTRAP=$BOOTSTRAP
+}
+
+stop_node() { [ -z "$NODE_PID" ] || { kill -TERM "$NODE_PID" 2>/dev/null; wait "$NODE_PID"; local status=$?; NODE_PID=; return $status; }; }
+kill_node() { kill -KILL "$NODE_PID" 2>/dev/null; wait "$NODE_PID" 2>/dev/null; NODE_PID=; }
+trap '[ -z "$NODE_PID" ] || kill -KILL $NODE_PID 2>/dev/null' EXIT
+
+check() {
+  local name=$1 output
+  shift
+  if output=$("$@" 2>&1); then
+    P=$((P + 1))
+  else
+    F=$((F + 1))
+    printf 'FAILED: %s\n%s\n' "$name" "$(tail -n 20 <<<"$output")"
+  fi
+}
+skip() { S=$((S + 1)); echo "SKIPPED: $1: $2"; }
+finish() { echo "$1: $P passed, $F failed, $S skipped"; [ "$F" -eq 0 ]; }
+
+have() { command -v "$1" >/dev/null; }
+# have_package COMMAND PACKAGE: installs a Debian package where its command is missing.
+have_package() {
+  have "$1" && return
+  have apt-get || return
+  $SUDO apt-get update -qq >/dev/null 2>&1
+  $SUDO apt-get install -y -qq "$2" >/dev/null 2>&1
+  have "$1"
+}
