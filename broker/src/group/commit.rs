@@ -1,16 +1,15 @@
 //! Committed offsets: OffsetCommit, OffsetFetch, and when offsets and whole groups go away.
 
+use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
 use super::classic::{CONSUMER_PROTOCOL_TYPE, Group, State};
+use super::coordinator::Phase;
 use super::effects::{APPEND_RECORDS_MAX, AppendId, Appends, Removal, Then};
-use super::message::{
-    CommitPartition, CommitReply, CommitRequest, CommitTopic, CommittedTopic, FetchReply, FetchRequest, FetchedTopic,
-    Now,
-};
-use super::offsets::{Committed, nothing_committed};
-use super::records::{self, Record};
+use super::message::{CommitPartition, CommitReply, CommitRequest, CommittedTopic, FetchReply, FetchRequest, Now};
+use super::offsets::{Committed, Offsets};
+use super::records::{self, Record, STRING_BYTES_MAX};
 use super::{Coordinator, Effects, Outcome, Reply, Token};
 
 /// An offset, by group, topic and partition.
@@ -19,7 +18,7 @@ type OffsetName = (Arc<str>, Arc<str>, i32);
 impl Coordinator {
     pub(super) fn commit(&mut self, token: Token, request: CommitRequest, now: Now, effects: &mut Effects) {
         if let Err(outcome) = self.check_commit(&request, now, effects) {
-            effects.replies.push((token, Reply::Commit(refused(&request, outcome))));
+            effects.replies.push((token, Reply::Commit(CommitReply::refused(&request, outcome))));
             return;
         }
         let expire_timestamp_ms =
@@ -30,7 +29,7 @@ impl Coordinator {
         for topic in request.topics {
             let mut outcomes = Vec::with_capacity(topic.partitions.len());
             for partition in &topic.partitions {
-                let outcome = self.check_commit_of(&topic, partition);
+                let outcome = self.check_commit_of(partition);
                 outcomes.push((partition.partition, outcome));
                 if outcome != Outcome::Done {
                     continue;
@@ -74,13 +73,15 @@ impl Coordinator {
         Ok(())
     }
 
-    fn check_commit_of(&self, topic: &CommitTopic, partition: &CommitPartition) -> Outcome {
-        if topic.known != Outcome::Done {
-            return topic.known;
-        }
+    fn check_commit_of(&self, partition: &CommitPartition) -> Outcome {
+        let metadata = partition.metadata.as_deref().unwrap_or("");
         // As Kafka counts it: in UTF-16 code units.
-        let length = partition.metadata.as_ref().map_or(0, |metadata| metadata.encode_utf16().count());
-        if length > self.config.offset_metadata_max { Outcome::MetadataTooLarge } else { Outcome::Done }
+        let is_too_long = metadata.len() > self.config.offset_metadata_max
+            && metadata.encode_utf16().count() > self.config.offset_metadata_max;
+        match partition.known {
+            Outcome::Done if is_too_long || metadata.len() > STRING_BYTES_MAX => Outcome::MetadataTooLarge,
+            known => known,
+        }
     }
 
     pub(super) fn fetch(&mut self, token: Token, request: FetchRequest, effects: &mut Effects) {
@@ -97,8 +98,8 @@ impl Coordinator {
     pub(super) fn answer_reads(&mut self, reads: Vec<(Token, FetchRequest)>, effects: &mut Effects) {
         for (token, request) in reads {
             let reply = match self.phase {
-                super::coordinator::Phase::Serving => self.fetched(&request),
-                _ => fetch_refused(&request, Outcome::NotCoordinator),
+                Phase::Serving => self.fetched(&request),
+                Phase::Loading | Phase::Resigned => FetchReply::refused(&request, Outcome::NotCoordinator),
             };
             effects.replies.push((token, Reply::Fetch(reply)));
         }
@@ -110,7 +111,7 @@ impl Coordinator {
             (None, None) => Vec::new(),
             (None, Some(group)) => group.offsets.fetch_all(),
             (Some(topics), Some(group)) => group.offsets.fetch(topics),
-            (Some(topics), None) => super::offsets::Offsets::default().fetch(topics),
+            (Some(topics), None) => Offsets::default().fetch(topics),
         };
         FetchReply { group: request.group.clone(), outcome: Outcome::Done, topics }
     }
@@ -142,48 +143,34 @@ impl Coordinator {
     }
 
     /// Looks through groups for offsets that have expired (`offsets.retention.minutes`, counted from when the group
-    /// emptied: KIP-211) and for groups that hold nothing any more, and removes both. `group_count_max` groups a
-    /// call, going on where the last call stopped; true once it has been through all groups.
+    /// emptied: KIP-211) and for groups that hold nothing any more, and removes both. At most `group_count_max` groups
+    /// a call, going on where the last call stopped; true if there are more.
     pub fn expire(&mut self, group_count_max: usize, now: Now, effects: &mut Effects) -> bool {
-        if self.phase != super::coordinator::Phase::Serving || self.appends.is_full() {
-            return true;
+        if self.phase != Phase::Serving || self.appends.is_full() {
+            return false;
         }
         let after = self.expire_after.take();
         let start = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let ids: Vec<Arc<str>> = self
-            .groups
-            .range::<str, _>((start, Bound::Unbounded))
-            .map(|(id, _)| id.clone())
-            .take(group_count_max)
-            .collect();
-        let is_done = ids.len() < group_count_max;
-        self.expire_after = if is_done { None } else { ids.last().cloned() };
-        let retention_ms = self.config.offsets_retention_ms;
-        let groups = &mut self.groups;
-        let commits = self.appends.commits.clone();
         let mut removing = Removing::new(&mut self.appends, effects);
-        for id in ids {
-            let group = groups.get_mut(&id).expect("listed just now");
-            if commits.contains_key(&id) || group.state == State::Dead {
-                continue;
-            }
-            let expired = group.expired_offsets(retention_ms, now.wall_ms);
-            let is_all = expired.len() == group.offsets.iter().count();
-            for (topic, partition) in expired {
-                removing.offset((id.clone(), topic, partition));
-            }
-            if is_all && group.state == State::Empty && group.pending.is_empty() {
-                group.state = State::Dead;
-                removing.group(Removal { group: id, token: None });
+        let mut groups = self.groups.range_mut::<str, _>((start, Bound::Unbounded));
+        for (id, group) in groups.by_ref().take(group_count_max) {
+            removing.expired(group, self.config.offsets_retention_ms, now.wall_ms);
+            self.expire_after = Some(id.clone());
+            if removing.count >= APPEND_RECORDS_MAX {
+                break;
             }
         }
+        let has_more = groups.next().is_some();
         removing.end();
-        is_done
+        if !has_more {
+            self.expire_after = None;
+        }
+        has_more
     }
 
     /// A topic is gone: every group's offsets of it go, too. Those whose commit is under way are covered as well.
     pub fn forget_topic(&mut self, topic: &str, effects: &mut Effects) {
-        if self.phase != super::coordinator::Phase::Serving {
+        if self.phase != Phase::Serving {
             return;
         }
         let name: Arc<str> = Arc::from(topic);
@@ -199,7 +186,7 @@ impl Coordinator {
             let of_topic = offsets.iter().filter(|(committed, ..)| *committed == name);
             of_topic.map(|(_, partition, _)| (group.clone(), name.clone(), *partition))
         });
-        let names: std::collections::BTreeSet<OffsetName> = committed.chain(committing).collect();
+        let names: BTreeSet<OffsetName> = committed.chain(committing).collect();
         let mut removing = Removing::new(&mut self.appends, effects);
         for name in names {
             removing.offset(name);
@@ -273,11 +260,13 @@ struct Removing<'a> {
     records: Vec<Record>,
     offsets: Vec<OffsetName>,
     groups: Vec<Removal>,
+    /// Tombstones so far.
+    count: usize,
 }
 
 impl<'a> Removing<'a> {
     fn new(appends: &'a mut Appends, effects: &'a mut Effects) -> Removing<'a> {
-        Removing { appends, effects, records: Vec::new(), offsets: Vec::new(), groups: Vec::new() }
+        Removing { appends, effects, records: Vec::new(), offsets: Vec::new(), groups: Vec::new(), count: 0 }
     }
 
     fn offset(&mut self, (group, topic, partition): OffsetName) {
@@ -291,14 +280,32 @@ impl<'a> Removing<'a> {
         self.groups.push(removal);
     }
 
+    /// What has expired of a group, and the group itself if nothing of it is left.
+    fn expired(&mut self, group: &mut Group, retention_ms: i64, wall_ms: i64) {
+        // What is under way has to be in the group first.
+        if self.appends.commits.contains_key(&group.id) || group.state == State::Dead {
+            return;
+        }
+        let expired = group.expired_offsets(retention_ms, wall_ms);
+        let is_all = expired.len() == group.offsets.iter().count();
+        for (topic, partition) in expired {
+            self.offset((group.id.clone(), topic, partition));
+        }
+        if is_all && group.state == State::Empty && group.pending.is_empty() {
+            group.state = State::Dead;
+            self.group(Removal { group: group.id.clone(), token: None });
+        }
+    }
+
     fn push(&mut self, record: Record) {
+        self.count += 1;
         if self.records.len() == APPEND_RECORDS_MAX {
-            self.flush();
+            self.begin();
         }
         self.records.push(record);
     }
 
-    fn flush(&mut self) {
+    fn begin(&mut self) {
         let then =
             Then::Removed { offsets: std::mem::take(&mut self.offsets), groups: std::mem::take(&mut self.groups) };
         self.appends.begin(std::mem::take(&mut self.records), then, self.effects);
@@ -306,27 +313,7 @@ impl<'a> Removing<'a> {
 
     fn end(mut self) {
         if !self.records.is_empty() {
-            self.flush();
+            self.begin();
         }
     }
-}
-
-/// The answer to a commit of which nothing was committed. A topic that is not known is said to be so all the same.
-pub(super) fn refused(request: &CommitRequest, outcome: Outcome) -> CommitReply {
-    let refuse = |topic: &CommitTopic| {
-        let outcome = if topic.known == Outcome::Done { outcome } else { topic.known };
-        let partitions = topic.partitions.iter().map(|partition| (partition.partition, outcome)).collect();
-        CommittedTopic { name: topic.name.clone(), id: topic.id, partitions }
-    };
-    CommitReply { topics: request.topics.iter().map(refuse).collect() }
-}
-
-/// The answer to a fetch of which nothing was read.
-pub(super) fn fetch_refused(request: &FetchRequest, outcome: Outcome) -> FetchReply {
-    let topics = request.topics.iter().flatten().map(|topic| FetchedTopic {
-        name: topic.name.clone(),
-        id: topic.id,
-        partitions: topic.partitions.iter().map(|&partition| nothing_committed(partition, outcome)).collect(),
-    });
-    FetchReply { group: request.group.clone(), outcome, topics: topics.collect() }
 }

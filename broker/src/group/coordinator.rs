@@ -8,12 +8,12 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::classic::{Group, State};
 use super::effects::{AppendFailure, AppendId, Appends, Then, UnderWay};
-use super::message::{JoinReply, ListReply, Now, Request, SyncReply};
+use super::message::{Now, Request};
 use super::offsets::Committed;
 use super::rebalance::Turn;
 use super::records::{self, GroupValue, Key, OffsetValue};
 use super::timers::{Due, Timers};
-use super::{Config, Effects, LeaveReply, Outcome, Reply, Token};
+use super::{Config, Effects, Outcome, Reply, Token};
 
 /// The groups of one partition of `__consumer_offsets`: a state machine on that partition's shard, beside the
 /// partition that holds its records.
@@ -134,11 +134,11 @@ impl Coordinator {
     /// Works on one request. The reply to `token` comes in `effects` now or with a later call.
     pub fn handle(&mut self, token: Token, request: Request, now: Now, effects: &mut Effects) {
         if let Some(outcome) = self.not_serving() {
-            effects.replies.push((token, refuse(&request, outcome)));
+            effects.replies.push((token, request.refused(outcome)));
             return;
         }
         if needs_append(&request) && self.appends.is_full() {
-            effects.replies.push((token, refuse(&request, Outcome::LoadInProgress)));
+            effects.replies.push((token, request.refused(Outcome::LoadInProgress)));
             return;
         }
         match request {
@@ -154,10 +154,7 @@ impl Coordinator {
             }
             Request::Commit(request) => self.commit(token, request, now, effects),
             Request::Fetch(request) => self.fetch(token, request, effects),
-            Request::Describe(groups) => {
-                let described = groups.into_iter().map(|group| self.describe(group)).collect();
-                effects.replies.push((token, Reply::Describe(described)));
-            }
+            Request::Describe(group) => effects.replies.push((token, Reply::Describe(self.describe(group)))),
             Request::List(request) => effects.replies.push((token, Reply::List(self.list(&request)))),
             Request::Delete(group) => self.delete(token, group, now, effects),
         }
@@ -341,24 +338,5 @@ fn needs_append(request: &Request) -> bool {
     match request {
         Request::Join(_) | Request::Sync(_) | Request::Leave(_) | Request::Commit(_) | Request::Delete(_) => true,
         Request::Heartbeat(_) | Request::Fetch(_) | Request::Describe(_) | Request::List(_) => false,
-    }
-}
-
-/// The reply to a request that is not worked on.
-pub(super) fn refuse(request: &Request, outcome: Outcome) -> Reply {
-    match request {
-        Request::Join(request) => Reply::Join(JoinReply::refused(outcome, request.member.clone())),
-        Request::Sync(_) => Reply::Sync(SyncReply::refused(outcome)),
-        // A member is not to take its group for lost while the group is read.
-        Request::Heartbeat(_) if outcome == Outcome::LoadInProgress => Reply::Heartbeat(Outcome::Done),
-        Request::Heartbeat(_) => Reply::Heartbeat(outcome),
-        Request::Leave(_) => Reply::Leave(LeaveReply { outcome, members: Vec::new() }),
-        Request::Commit(request) => Reply::Commit(super::commit::refused(request, outcome)),
-        Request::Fetch(request) => Reply::Fetch(super::commit::fetch_refused(request, outcome)),
-        Request::Describe(groups) => {
-            Reply::Describe(groups.iter().map(|group| super::describe::not_described(group.clone(), outcome)).collect())
-        }
-        Request::List(_) => Reply::List(ListReply { outcome, groups: Vec::new() }),
-        Request::Delete(_) => Reply::Delete(outcome),
     }
 }

@@ -15,7 +15,7 @@ impl Coordinator {
     pub(super) fn describe(&self, id: Arc<str>) -> DescribedGroup {
         match self.groups.get(&id) {
             Some(group) => group.describe(),
-            None => DescribedGroup { state: State::Dead.name(), ..not_described(id, Outcome::GroupNotFound) },
+            None => DescribedGroup { state: State::Dead.name(), ..DescribedGroup::refused(id, Outcome::GroupNotFound) },
         }
     }
 
@@ -57,18 +57,5 @@ impl Group {
             protocol_name: protocol.cloned().unwrap_or_else(|| Arc::from("")),
             members: members.collect(),
         }
-    }
-}
-
-/// A group of which nothing can be said.
-pub(super) fn not_described(group: Arc<str>, outcome: Outcome) -> DescribedGroup {
-    let nothing: Arc<str> = Arc::from("");
-    DescribedGroup {
-        outcome,
-        group,
-        state: "",
-        protocol_type: nothing.clone(),
-        protocol_name: nothing,
-        members: Vec::new(),
     }
 }

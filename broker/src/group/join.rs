@@ -1,15 +1,17 @@
 //! JoinGroup: who gets into the next generation of a group.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::classic::{Group, Member, State};
+use super::classic::{CONSUMER_PROTOCOL_TYPE, Group, Member, State};
 use super::effects::{Replacement, Then};
 use super::message::{JoinReply, JoinRequest, Now};
 use super::rebalance::{Turn, timeout_ms};
+use super::records::STRING_BYTES_MAX;
 use super::timers::Due;
-use super::{Coordinator, Effects, Outcome, Reply, Token};
+use super::{Coordinator, Effects, Outcome, Reply, SyncReply, Token, subscription};
 
 /// The most a member's protocols may hold together, names and metadata: what the leader is sent, and the record
 /// of the group, grow with it.
@@ -22,9 +24,6 @@ pub const PENDING_MEMBERS_MAX: usize = 10_000;
 /// How long a JoinGroup of a new member may be parked. Its client may be gone, and a session of a member that has
 /// never seen a generation cannot be kept alive by heartbeats.
 pub const NEW_MEMBER_JOIN_TIMEOUT_MS: u64 = 5 * 60 * 1000;
-
-/// The longest string that a record can hold.
-const STRING_BYTES_MAX: usize = i16::MAX as usize;
 
 /// What a member id adds to the name it begins with.
 const MEMBER_ID_SUFFIX_BYTES: usize = 37;
@@ -86,27 +85,23 @@ impl Coordinator {
             return Err(Outcome::InvalidSessionTimeout);
         }
         // Of a protocol that is named twice the first counts.
-        let mut names = std::collections::BTreeSet::new();
+        let mut names = BTreeSet::new();
         request.protocols.retain(|protocol| names.insert(protocol.name.clone()));
-        let is_storable = |text: &str| text.len() + MEMBER_ID_SUFFIX_BYTES <= STRING_BYTES_MAX;
         let strings = [&request.group, &request.client_id, &request.client_host, &request.protocol_type];
-        let strings = strings.into_iter().chain(&request.instance).chain(&names);
+        let mut strings = strings.into_iter().chain(&request.instance).chain(&names);
         let metadata_bytes: usize = request.protocols.iter().map(|p| p.name.len() + p.metadata.len()).sum();
-        if !strings.copied_text().all(is_storable) || metadata_bytes > MEMBER_METADATA_BYTES_MAX {
+        // The record of the group has to hold them, and the member id, which begins with one of them.
+        if strings.any(|text| text.len() + MEMBER_ID_SUFFIX_BYTES > STRING_BYTES_MAX)
+            || metadata_bytes > MEMBER_METADATA_BYTES_MAX
+        {
+            return Err(Outcome::InvalidRequest);
+        }
+        // The others would have to read it, too: the leader could not assign, and Kafka does not answer at all.
+        let is_consumer = *request.protocol_type == *CONSUMER_PROTOCOL_TYPE;
+        if is_consumer && request.protocols.iter().any(|protocol| subscription::is_broken(&protocol.metadata)) {
             return Err(Outcome::InvalidRequest);
         }
         Ok(())
-    }
-}
-
-/// Iterates over shared strings as text.
-trait CopiedText<'a> {
-    fn copied_text(self) -> impl Iterator<Item = &'a str>;
-}
-
-impl<'a, I: Iterator<Item = &'a Arc<str>>> CopiedText<'a> for I {
-    fn copied_text(self) -> impl Iterator<Item = &'a str> {
-        self.map(|text| &**text)
     }
 }
 
@@ -295,7 +290,7 @@ impl Group {
             turn.reply(token, Reply::Join(JoinReply::refused(Outcome::FencedInstance, old_id.clone())));
         }
         if let Some(token) = sync {
-            turn.reply(token, Reply::Sync(super::SyncReply::refused(Outcome::FencedInstance)));
+            turn.reply(token, Reply::Sync(SyncReply::refused(Outcome::FencedInstance)));
         }
     }
 

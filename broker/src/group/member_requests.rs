@@ -14,7 +14,10 @@ use super::{Coordinator, Effects, LeaveReply, LeaveRequest, Outcome, Reply, Sync
 impl Coordinator {
     pub(super) fn sync(&mut self, token: Token, request: SyncRequest, now: Now, effects: &mut Effects) {
         let (groups, mut turn) = self.turn(now, effects);
-        let refused = if request.group.is_empty() {
+        let lacks_protocol = request.protocol_type.is_none() || request.protocol_name.is_none();
+        let refused = if request.requires_protocol && lacks_protocol {
+            Some(Outcome::InconsistentProtocol)
+        } else if request.group.is_empty() {
             Some(Outcome::InvalidGroupId)
         } else if let Some(group) = groups.get_mut(&request.group) {
             let refused = group.sync(token, request, &mut turn).err();

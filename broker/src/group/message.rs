@@ -22,7 +22,7 @@ pub struct Now {
     pub wall_ms: i64,
 }
 
-/// A topic's id, as it stands on the wire; all zero where the request names topics by name.
+/// A topic's id, as it stands on the wire; all zero stands for none.
 pub type TopicId = [u8; 16];
 
 /// One protocol that a member offers, with its metadata (a subscription, for consumers).
@@ -134,6 +134,8 @@ pub struct SyncRequest {
     pub protocol_type: Option<Arc<str>>,
     /// Checked where given (version 5).
     pub protocol_name: Option<Arc<str>>,
+    /// From version 5 on: both must be given (KIP-559).
+    pub requires_protocol: bool,
     /// From the leader; empty from all others.
     pub assignments: Vec<Assignment>,
 }
@@ -210,6 +212,9 @@ pub struct CommitPartition {
     pub leader_epoch: i32,
     /// Anything the member wants to find again.
     pub metadata: Option<Arc<str>>,
+    /// Why nothing can be committed, as far as the caller knows: there is no such topic or partition.
+    /// [`Outcome::Done`] if something can.
+    pub known: Outcome,
 }
 
 /// One topic's offsets to commit.
@@ -217,11 +222,8 @@ pub struct CommitPartition {
 pub struct CommitTopic {
     /// The name; empty if an id was given that no topic has.
     pub name: Arc<str>,
-    /// The id, where the request goes by ids (version 10).
+    /// The id, also where the request goes by names; all zero if there is no such topic.
     pub id: TopicId,
-    /// Why nothing of this topic can be committed, as far as the caller knows: there is no such topic.
-    /// [`Outcome::Done`] if it can.
-    pub known: Outcome,
     /// The partitions.
     pub partitions: Vec<CommitPartition>,
 }
@@ -263,12 +265,28 @@ pub struct CommitReply {
     pub topics: Vec<CommittedTopic>,
 }
 
+impl CommitReply {
+    /// The answer to a commit of which nothing was committed. What is not known is said to be so all the same.
+    pub(super) fn refused(request: &CommitRequest, outcome: Outcome) -> CommitReply {
+        let refuse = |partition: &CommitPartition| match partition.known {
+            Outcome::Done => (partition.partition, outcome),
+            known => (partition.partition, known),
+        };
+        let topics = request.topics.iter().map(|topic| CommittedTopic {
+            name: topic.name.clone(),
+            id: topic.id,
+            partitions: topic.partitions.iter().map(refuse).collect(),
+        });
+        CommitReply { topics: topics.collect() }
+    }
+}
+
 /// One topic whose offsets are asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FetchTopic {
     /// The name; empty if an id was given that no topic has.
     pub name: Arc<str>,
-    /// The id, where the request goes by ids (version 10).
+    /// The id, also where the request goes by names; all zero if there is no such topic.
     pub id: TopicId,
     /// [`Outcome::UnknownTopicId`] if the id names no topic.
     pub known: Outcome,
@@ -302,12 +320,19 @@ pub struct FetchedPartition {
     pub outcome: Outcome,
 }
 
+impl FetchedPartition {
+    /// The answer where nothing is committed, which is no error.
+    pub(super) fn nothing(partition: i32, outcome: Outcome) -> FetchedPartition {
+        FetchedPartition { partition, offset: -1, leader_epoch: -1, metadata: Arc::from(""), outcome }
+    }
+}
+
 /// One topic's committed offsets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FetchedTopic {
     /// The name; empty if an id was given that no topic has.
     pub name: Arc<str>,
-    /// As in the request; all zero where all offsets were asked for.
+    /// As in the request; where all offsets were asked for, the id that they were committed under, if it is known.
     pub id: TopicId,
     /// The offsets.
     pub partitions: Vec<FetchedPartition>,
@@ -322,6 +347,18 @@ pub struct FetchReply {
     pub outcome: Outcome,
     /// In the request's order.
     pub topics: Vec<FetchedTopic>,
+}
+
+impl FetchReply {
+    /// The answer to a fetch of which nothing was read.
+    pub(super) fn refused(request: &FetchRequest, outcome: Outcome) -> FetchReply {
+        let topics = request.topics.iter().flatten().map(|topic| FetchedTopic {
+            name: topic.name.clone(),
+            id: topic.id,
+            partitions: topic.partitions.iter().map(|&index| FetchedPartition::nothing(index, outcome)).collect(),
+        });
+        FetchReply { group: request.group.clone(), outcome, topics: topics.collect() }
+    }
 }
 
 /// A member, described.
@@ -356,6 +393,21 @@ pub struct DescribedGroup {
     pub protocol_name: Arc<str>,
     /// The members.
     pub members: Vec<DescribedMember>,
+}
+
+impl DescribedGroup {
+    /// A group of which nothing can be said.
+    pub(super) fn refused(group: Arc<str>, outcome: Outcome) -> DescribedGroup {
+        let nothing: Arc<str> = Arc::from("");
+        DescribedGroup {
+            outcome,
+            group,
+            state: "",
+            protocol_type: nothing.clone(),
+            protocol_name: nothing,
+            members: Vec::new(),
+        }
+    }
 }
 
 /// Which groups to list; an empty filter lets all pass. Compared without regard to case.
@@ -404,12 +456,47 @@ pub enum Request {
     Commit(CommitRequest),
     /// Read committed offsets.
     Fetch(FetchRequest),
-    /// Describe these groups.
-    Describe(Vec<Arc<str>>),
+    /// Describe this group.
+    Describe(Arc<str>),
     /// List groups.
     List(ListRequest),
     /// Remove this group and its offsets.
     Delete(Arc<str>),
+}
+
+impl Request {
+    /// The group that the request is about; empty for [`Request::List`], which is about all.
+    pub(super) fn group(&self) -> Arc<str> {
+        match self {
+            Request::Join(request) => request.group.clone(),
+            Request::Sync(request) => request.group.clone(),
+            Request::Heartbeat(request) => request.group.clone(),
+            Request::Leave(request) => request.group.clone(),
+            Request::Commit(request) => request.group.clone(),
+            Request::Fetch(request) => request.group.clone(),
+            Request::Describe(group) | Request::Delete(group) => group.clone(),
+            Request::List(_) => Arc::from(""),
+        }
+    }
+
+    /// The reply to a request that is not worked on at all, such as [`Outcome::NotCoordinator`] where its group's
+    /// coordinator is not.
+    #[must_use]
+    pub fn refused(&self, outcome: Outcome) -> Reply {
+        match self {
+            Request::Join(request) => Reply::Join(JoinReply::refused(outcome, request.member.clone())),
+            Request::Sync(_) => Reply::Sync(SyncReply::refused(outcome)),
+            // A member is not to take its group for lost while the group is read.
+            Request::Heartbeat(_) if outcome == Outcome::LoadInProgress => Reply::Heartbeat(Outcome::Done),
+            Request::Heartbeat(_) => Reply::Heartbeat(outcome),
+            Request::Leave(_) => Reply::Leave(LeaveReply { outcome, members: Vec::new() }),
+            Request::Commit(request) => Reply::Commit(CommitReply::refused(request, outcome)),
+            Request::Fetch(request) => Reply::Fetch(FetchReply::refused(request, outcome)),
+            Request::Describe(group) => Reply::Describe(DescribedGroup::refused(group.clone(), outcome)),
+            Request::List(_) => Reply::List(ListReply { outcome, groups: Vec::new() }),
+            Request::Delete(_) => Reply::Delete(outcome),
+        }
+    }
 }
 
 /// The answer to the [`Request`] of the same name.
@@ -427,8 +514,8 @@ pub enum Reply {
     Commit(CommitReply),
     /// What had been committed.
     Fetch(FetchReply),
-    /// The groups, in the request's order.
-    Describe(Vec<DescribedGroup>),
+    /// The group.
+    Describe(DescribedGroup),
     /// The groups.
     List(ListReply),
     /// Whether the group is gone.

@@ -105,7 +105,7 @@ impl Offsets {
             let found = found.filter(|found| is_same_topic(found.topic_id, topic.id));
             match (topic.known, found) {
                 (Outcome::Done, Some(found)) => fetched(partition, found),
-                (outcome, _) => nothing_committed(partition, outcome),
+                (outcome, _) => FetchedPartition::nothing(partition, outcome),
             }
         });
         FetchedTopic { name: topic.name.clone(), id: topic.id, partitions: partitions.collect() }
@@ -115,7 +115,7 @@ impl Offsets {
     pub(super) fn fetch_all(&self) -> Vec<FetchedTopic> {
         let describe = |(topic, partitions): (&Arc<str>, &BTreeMap<i32, Committed>)| FetchedTopic {
             name: topic.clone(),
-            id: TopicId::default(),
+            id: partitions.values().map(|committed| committed.topic_id).max().unwrap_or_default(),
             partitions: partitions.iter().map(|(partition, committed)| fetched(*partition, committed)).collect(),
         };
         self.topics.iter().map(describe).collect()
@@ -135,9 +135,4 @@ fn fetched(partition: i32, committed: &Committed) -> FetchedPartition {
         metadata: committed.metadata.clone(),
         outcome: Outcome::Done,
     }
-}
-
-/// The answer where nothing is committed, which is no error.
-pub(super) fn nothing_committed(partition: i32, outcome: Outcome) -> FetchedPartition {
-    FetchedPartition { partition, offset: -1, leader_epoch: -1, metadata: Arc::from(""), outcome }
 }

@@ -38,6 +38,9 @@ const TOPIC_ID_TAG: u32 = 0;
 /// The smallest encoding of a group member: bounds a count by the bytes left.
 const MEMBER_BYTES_MIN: usize = 15;
 
+/// The longest string that the records can hold, and that the protocol knows.
+pub(super) const STRING_BYTES_MAX: usize = i16::MAX as usize;
+
 /// One record to append to the coordinator's partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {

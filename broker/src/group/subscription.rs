@@ -27,9 +27,15 @@ pub(super) fn topics(metadata: &[u8]) -> Option<Vec<&str>> {
     Some(topics)
 }
 
+/// Whether metadata begins like a subscription and then breaks it. What is shorter than a version and a count, or of a
+/// negative version, is no subscription at all, and let pass, as Kafka does.
+pub(super) fn is_broken(metadata: &[u8]) -> bool {
+    metadata.len() >= 6 && metadata[0] < 0x80 && topics(metadata).is_none()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::topics;
+    use super::{is_broken, topics};
 
     #[test]
     fn reads_the_topics_of_any_version_and_passes_over_the_rest() {
@@ -47,5 +53,15 @@ mod tests {
         }
         assert_eq!(topics(b"\xff\xff\0\0\0\0"), None);
         assert_eq!(topics(b"\0\0\0\0\0\x01\0\x01\xff"), None);
+    }
+
+    #[test]
+    fn only_what_begins_like_a_subscription_can_be_broken() {
+        assert!(is_broken(b"\0\x01\x7f\xff\xff\xff\0"));
+        assert!(is_broken(b"garbage-garbage"));
+        assert!(!is_broken(b""));
+        assert!(!is_broken(b"\0\0"));
+        assert!(!is_broken(b"\xff\xff\0\0\0\0"));
+        assert!(!is_broken(b"\0\0\0\0\0\0"));
     }
 }
