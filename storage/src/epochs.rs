@@ -183,3 +183,6 @@ impl fmt::Display for InvalidSnapshot {
 }
 
 impl std::error::Error for InvalidSnapshot {}
+
+#[cfg(test)]
+mod tests;

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Invariants of one producer's entry:
-//! - the kept batches follow one another: each starts with the sequence after its predecessor's last;
-//! - `next_sequence` follows the newest kept batch, if there is one;
+//! - there is at least one kept batch, and each starts with the sequence after its predecessor's last;
+//! - `next_sequence` follows the newest kept batch;
 //! - offsets ascend.
 //!
 //! Sequences count from 0 to [`i32::MAX`] and start over at 0. An entry is added when its batch is
@@ -89,9 +89,10 @@ struct Entry {
 }
 
 impl Entry {
-    fn new(epoch: i16, next_sequence: i32) -> Self {
+    /// Without a batch yet, which must follow.
+    fn new(epoch: i16) -> Self {
         let unused = SeenBatch { first_sequence: 0, last_sequence: 0, base_offset: 0, last_offset: 0, timestamp: 0 };
-        Self { epoch, next_sequence, last_active_ms: 0, batches: [unused; BATCHES_PER_PRODUCER], len: 0 }
+        Self { epoch, next_sequence: 0, last_active_ms: 0, batches: [unused; BATCHES_PER_PRODUCER], len: 0 }
     }
 
     fn batches(&self) -> &[SeenBatch] {
@@ -172,12 +173,11 @@ impl Producers {
         if self.entries.len() >= PRODUCERS_PER_LOG_MAX && !self.entries.contains_key(&producer.id) {
             self.forget_idlest();
         }
-        let entry =
-            self.entries.entry(producer.id).or_insert_with(|| Entry::new(producer.epoch, producer.base_sequence));
-        if entry.epoch != producer.epoch || entry.next_sequence != producer.base_sequence {
-            *entry = Entry { last_active_ms: entry.last_active_ms, ..Entry::new(producer.epoch, 0) };
-        }
+        let entry = self.entries.entry(producer.id).or_insert_with(|| Entry::new(producer.epoch));
         assert!(entry.batches().last().is_none_or(|seen| seen.last_offset < base), "offsets ascend in a log");
+        if entry.epoch != producer.epoch || entry.next_sequence != producer.base_sequence {
+            *entry = Entry { last_active_ms: entry.last_active_ms, ..Entry::new(producer.epoch) };
+        }
         let count = u32::try_from(last - base).expect("offsets of a batch lie within 32 bits");
         entry.push(SeenBatch {
             first_sequence: producer.base_sequence,
@@ -191,15 +191,16 @@ impl Producers {
 
     /// Forgets what was appended at or above `offset`: the log was truncated there.
     ///
-    /// A producer whose kept batches are all gone is forgotten if the first of them began its epoch. Otherwise
-    /// it goes on where the first of them began.
+    /// A producer of whose kept batches none is left is forgotten, since older ones may have been cut too: what
+    /// it sends next is accepted like an unknown producer's.
     pub fn truncate(&mut self, offset: i64) {
         self.entries.retain(|_, entry| {
             let kept = entry.batches().partition_point(|seen| seen.last_offset < offset);
-            let Some(cut) = entry.batches().get(kept).copied() else { return true };
-            entry.len = kept as u8;
-            entry.next_sequence = cut.first_sequence;
-            kept > 0 || cut.first_sequence != 0
+            if let Some(cut) = entry.batches().get(kept).copied() {
+                entry.len = kept as u8;
+                entry.next_sequence = cut.first_sequence;
+            }
+            kept > 0
         });
     }
 
@@ -229,7 +230,6 @@ impl Producers {
         let producers = self.entries.iter().map(|(&id, entry)| ProducerV1 {
             id,
             epoch: entry.epoch,
-            next_sequence: entry.next_sequence,
             last_active_ms: entry.last_active_ms,
             batches: entry.batches().to_vec(),
         });
@@ -257,12 +257,12 @@ impl Producers {
 }
 
 fn entry_of(archived: &ArchivedProducerV1) -> Result<Entry, &'static str> {
-    let mut entry = Entry::new(archived.epoch.to_native(), archived.next_sequence.to_native());
-    if archived.id.to_native() < 0 || entry.epoch < 0 || entry.next_sequence < 0 {
+    let mut entry = Entry::new(archived.epoch.to_native());
+    if archived.id.to_native() < 0 || entry.epoch < 0 {
         return Err("a number is negative");
     }
-    if archived.batches.len() > BATCHES_PER_PRODUCER {
-        return Err("it has too many batches");
+    if archived.batches.is_empty() || archived.batches.len() > BATCHES_PER_PRODUCER {
+        return Err("it has no batches, or too many");
     }
     for batch in archived.batches.iter() {
         let batch = SeenBatch {
@@ -285,9 +285,6 @@ fn entry_of(archived: &ArchivedProducerV1) -> Result<Entry, &'static str> {
             return Err("its batches do not follow one another");
         }
         entry.push(batch);
-    }
-    if entry.next_sequence != archived.next_sequence.to_native() {
-        return Err("its next sequence does not follow its last batch");
     }
     entry.last_active_ms = archived.last_active_ms.to_native();
     Ok(entry)
@@ -316,8 +313,6 @@ pub struct ProducerV1 {
     pub id: i64,
     /// Its newest epoch.
     pub epoch: i16,
-    /// The sequence that comes next.
-    pub next_sequence: i32,
     /// Wall time of its last append, in ms since 1970.
     pub last_active_ms: i64,
     /// Its last batches, oldest first.
@@ -343,3 +338,6 @@ impl fmt::Display for InvalidSnapshot {
 }
 
 impl std::error::Error for InvalidSnapshot {}
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! Record batches against what real clients wrote, against themselves, and against damage.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
 use std::fs;
 use std::path::Path;
 

@@ -1,6 +1,8 @@
 //! A small batch that decompresses to much must not cost much memory. Alone in its process, whose memory it
 //! measures.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
 use std::fs;
 
 use storage::batch::TimestampType;

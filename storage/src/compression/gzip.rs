@@ -144,8 +144,5 @@ fn memchr(text: &[u8]) -> Option<usize> {
 
 pub(super) fn compress(input: &[u8], out: &mut Vec<u8>) {
     let mut encoder = flate2::write::GzEncoder::new(out, Compression::default());
-    encoder
-        .write_all(input)
-        .and_then(|()| encoder.try_finish())
-        .expect("writing to memory does not fail");
+    encoder.write_all(input).and_then(|()| encoder.try_finish()).expect("writing to memory does not fail");
 }

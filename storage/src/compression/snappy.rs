@@ -203,9 +203,8 @@ pub(super) fn compress(input: &[u8], out: &mut Vec<u8>) {
     for piece in input.chunks(XERIAL_BLOCK_BYTES) {
         let length_at = out.len();
         out.resize(length_at + 4 + snap::raw::max_compress_len(piece.len()), 0);
-        let len = encoder
-            .compress(piece, &mut out[length_at + 4..])
-            .expect("the buffer has the size the library asks for");
+        let len =
+            encoder.compress(piece, &mut out[length_at + 4..]).expect("the buffer has the size the library asks for");
         let length = i32::try_from(len).expect("a compressed piece of 32 KiB is small");
         out[length_at..length_at + 4].copy_from_slice(&length.to_be_bytes());
         out.truncate(length_at + 4 + len);

@@ -22,9 +22,7 @@ pub(super) struct Reader<B> {
 impl<B: AsRef<[u8]>> Reader<B> {
     pub(super) fn new(input: B) -> Self {
         let mut decoder = Decoder::new().expect("a context without dictionary can be made");
-        decoder
-            .set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX))
-            .expect("the library allows windows up to 2^31");
+        decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX)).expect("the library allows windows up to 2^31");
         Self { input, position: 0, decoder, is_between_frames: false }
     }
 
@@ -37,10 +35,7 @@ impl<B: AsRef<[u8]>> Reader<B> {
             }
             let mut source = InBuffer::around(rest);
             let mut target = OutBuffer::around(&mut *out);
-            let hint = self
-                .decoder
-                .run(&mut source, &mut target)
-                .map_err(|_| Fault::Corrupt("a frame is invalid"))?;
+            let hint = self.decoder.run(&mut source, &mut target).map_err(|_| Fault::Corrupt("a frame is invalid"))?;
             let (taken, given) = (source.pos(), target.pos());
             self.position += taken;
             self.is_between_frames = hint == 0;
