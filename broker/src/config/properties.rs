@@ -105,6 +105,8 @@ fn four_digits(chars: &mut std::str::Chars<'_>) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn pairs(text: &str) -> Vec<(String, String)> {
@@ -146,5 +148,32 @@ mod tests {
         one("a=\\t\\n\\u00e9\\ud83e\\uddf6\\q", "a", "\t\n\u{e9}\u{1f9f6}q");
         assert_eq!(parse("x=1\na=\\u12"), Err(BadEscape { line: 2 }));
         assert_eq!(parse("a=\\ud800"), Err(BadEscape { line: 1 }));
+    }
+
+    /// Escapes everything that means something in the syntax.
+    fn escape(text: &str) -> String {
+        let one = |c: char| match c {
+            '\t' => "\\t".to_owned(),
+            '\n' => "\\n".to_owned(),
+            '\r' => "\\r".to_owned(),
+            '\x0c' => "\\f".to_owned(),
+            ' ' | '=' | ':' | '#' | '!' | '\\' => format!("\\{c}"),
+            _ if c.is_ascii() => c.to_string(),
+            _ => c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
+        };
+        text.chars().map(one).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_escaped_is_read_back(written in prop::collection::vec((".{1,8}", any::<String>()), 0..6)) {
+            let text: String = written.iter().map(|(n, v)| format!("{}={}\n", escape(n), escape(v))).collect();
+            prop_assert_eq!(pairs(&text), written);
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused_without_a_panic(text in "([a-z=: \\\\#!\n\r\t]|\\\\u[0-9a-f]{2,4}|.){0,60}") {
+            let _ = parse(&text);
+        }
     }
 }

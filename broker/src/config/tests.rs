@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use proptest::prelude::*;
+
 use super::*;
 
 /// Every property a live Apache Kafka 4.3.1 lists: scope, name, type, default, and whether it can be changed.
@@ -399,4 +401,45 @@ fn the_page_names_every_property() {
 #[test]
 fn the_checked_in_page_is_the_generated_one() {
     assert_eq!(include_str!("../../../docs/configuration.md"), configuration_markdown());
+}
+
+/// Values that pass one check and might surprise what is computed from them.
+fn value() -> impl Strategy<Value = String> {
+    prop_oneof![
+        any::<i64>().prop_map(|n| n.to_string()),
+        any::<i32>().prop_map(|n| n.to_string()),
+        any::<f64>().prop_map(|n| n.to_string()),
+        prop::sample::select(vec!["-1", "0", "1", "true", "", "+5", "delete", "PLAINTEXT://h:1", "inf", " 7 "])
+            .prop_map(str::to_owned),
+        ".{0,20}",
+    ]
+}
+
+proptest! {
+    #[test]
+    fn every_value_is_refused_or_becomes_a_whole_configuration(
+        set in prop::collection::vec((any::<prop::sample::Index>(), value()), 1..4)
+    ) {
+        let names: Vec<_> = broker_definitions().map(|definition| definition.name).collect();
+        let sets: Vec<_> = set.iter().map(|(index, value)| format!("{}={value}", index.get(&names))).collect();
+        if let Ok((config, _)) = NodeConfig::load(&Flags::default(), None, &sets) {
+            prop_assert!(!config.listeners.is_empty());
+            prop_assert!(config.topic_defaults().segment_bytes >= 1 << 20);
+            for definition in broker_definitions() {
+                broker_row(definition, &config.settings);
+            }
+        }
+    }
+
+    #[test]
+    fn every_topic_value_is_refused_or_becomes_a_whole_configuration(
+        set in prop::collection::vec((any::<prop::sample::Index>(), value()), 1..4)
+    ) {
+        let names: Vec<_> = topic_definitions().map(|definition| definition.name).collect();
+        let pairs: Vec<_> = set.iter().map(|(index, value)| (*index.get(&names), value.as_str())).collect();
+        if let Ok(overrides) = overrides(&pairs) {
+            let config = TopicConfig::resolve(&overrides, &Settings::default());
+            prop_assert!(config.segment_bytes >= 1 << 20);
+        }
+    }
 }
