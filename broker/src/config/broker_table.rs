@@ -149,12 +149,6 @@ pub(super) static SUPPORTED: &[Definition] = &[
         "Shards, each one thread on one core; by default one for each core the process may use. It may \
              differ from start to start.",
     ),
-    Definition::new("socket.listen.backlog.size", Int, Some("50"), AtLeast(1), Medium)
-        .doc("Connections that may wait to be accepted on one listener."),
-    Definition::new("socket.receive.buffer.bytes", Int, Some("102400"), AtLeast(-1), High)
-        .doc("Receive buffer of each socket; -1 leaves it to the system."),
     Definition::new("socket.request.max.bytes", Int, Some("104857600"), AtLeast(1), High)
         .doc("Largest request; a connection that announces a larger one is closed."),
-    Definition::new("socket.send.buffer.bytes", Int, Some("102400"), AtLeast(-1), High)
-        .doc("Send buffer of each socket; -1 leaves it to the system."),
 ];

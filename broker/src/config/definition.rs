@@ -202,6 +202,8 @@ pub enum Reason {
     Plugins,
     /// Memory and waiting are bounded in another way.
     Bounds,
+    /// The system sizes socket buffers and queues.
+    Sockets,
     /// The file system or the protocol leaves nothing to choose.
     Nothing,
 }
@@ -227,6 +229,7 @@ impl fmt::Display for Reason {
             Reason::Metrics => "metrics leave the broker in another way",
             Reason::Plugins => "Java classes cannot be loaded",
             Reason::Bounds => "memory and waiting requests are bounded in another way",
+            Reason::Sockets => "the system sizes socket buffers and queues by itself",
             Reason::Nothing => "there is nothing to choose here",
         })
     }

@@ -10,7 +10,7 @@ use super::definition::{
     Kind::{self, Boolean, Class, Double, Int, List, Long, Password, Short, String},
     Reason::{
         self, Access, Bounds, Compaction, ConsumerGroups, Controller, Durability, Metrics, Nothing, Plugins, Quotas,
-        Recompression, Replication, Sasl, ShareGroups, StreamsGroups, Threads, Tiered, Tls, Transactions,
+        Recompression, Replication, Sasl, ShareGroups, Sockets, StreamsGroups, Threads, Tiered, Tls, Transactions,
     },
 };
 
@@ -292,6 +292,9 @@ pub(super) static KNOWN: &[Definition] = &[
     known("share.fetch.purgatory.purge.interval.requests", Int, Some("1000"), Any, Medium, ShareGroups),
     known("socket.connection.setup.timeout.max.ms", Long, Some("30000"), Any, Medium, Bounds),
     known("socket.connection.setup.timeout.ms", Long, Some("10000"), Any, Medium, Bounds),
+    known("socket.listen.backlog.size", Int, Some("50"), AtLeast(1), Medium, Sockets),
+    known("socket.receive.buffer.bytes", Int, Some("102400"), AtLeast(-1), High, Sockets),
+    known("socket.send.buffer.bytes", Int, Some("102400"), AtLeast(-1), High, Sockets),
     known("ssl.allow.dn.changes", Boolean, Some("false"), Any, Low, Tls),
     known("ssl.allow.san.changes", Boolean, Some("false"), Any, Low, Tls),
     known("ssl.cipher.suites", List, Some(""), Any, Medium, Tls).dynamic(),

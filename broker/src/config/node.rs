@@ -106,12 +106,6 @@ pub struct Groups {
 pub struct Network {
     /// `socket.request.max.bytes`.
     pub request_bytes_max: u32,
-    /// `socket.receive.buffer.bytes`; `None` leaves it to the system.
-    pub receive_buffer_bytes: Option<u32>,
-    /// `socket.send.buffer.bytes`; `None` leaves it to the system.
-    pub send_buffer_bytes: Option<u32>,
-    /// `socket.listen.backlog.size`.
-    pub listen_backlog: u32,
     /// `connections.max.idle.ms`; `None` is no limit.
     pub idle_ms_max: Option<u64>,
     /// `fetch.max.bytes`.
@@ -291,7 +285,6 @@ fn typed(settings: Settings, data_dirs: Option<Vec<PathBuf>>, listeners: Vec<Lis
     let s = &settings;
     let dirs_value = s.effective("log.dirs").or_else(|| s.effective("log.dir")).unwrap_or_default();
     let whole_if_set = |name| s.effective(name).map(|_| s.whole(name));
-    let buffer = |name| u32::try_from(s.whole(name)).ok();
     NodeConfig {
         node_id: i32::try_from(s.whole("node.id")).expect("node.id was checked to be an int"),
         rack: s.effective("broker.rack").filter(|rack| !rack.is_empty()).map(str::to_owned),
@@ -320,9 +313,6 @@ fn typed(settings: Settings, data_dirs: Option<Vec<PathBuf>>, listeners: Vec<Lis
         },
         network: Network {
             request_bytes_max: s.count32("socket.request.max.bytes"),
-            receive_buffer_bytes: buffer("socket.receive.buffer.bytes"),
-            send_buffer_bytes: buffer("socket.send.buffer.bytes"),
-            listen_backlog: s.count32("socket.listen.backlog.size"),
             idle_ms_max: u64::try_from(s.whole("connections.max.idle.ms")).ok(),
             fetch_bytes_max: s.count32("fetch.max.bytes"),
             fetch_sessions_max: s.count32("max.incremental.fetch.session.cache.slots"),

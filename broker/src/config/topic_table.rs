@@ -101,7 +101,7 @@ pub(super) static TOPIC: &[Definition] = &[
         .without_meaning(Reason::Compaction),
     Definition::new("max.message.bytes", Int, Some("1048588"), AtLeast(0), Medium)
         .from(&[same("message.max.bytes")])
-        .doc("Largest record batch accepted, in bytes as it comes over the network."),
+        .doc("Largest record batch accepted, in bytes as it comes over the network; above 8 MiB none is, whatever this says."),
     Definition::new("message.timestamp.after.max.ms", Long, Some("3600000"), AtLeast(0), Medium)
         .from(&[same("log.message.timestamp.after.max.ms")])
         .doc(
