@@ -120,10 +120,9 @@ pub fn run(config: NodeConfig, serving: impl FnOnce(&Serving)) -> Result<(), Err
     let cores = pump::cores::available();
     let shards = config.shards.map_or(cores.len(), usize::from).max(1);
     let addresses: Vec<_> = bound.iter().filter_map(|(_, listener)| listener.local_addr().ok()).collect();
-    let listeners = bound.iter().map(|(listener, _)| ListenerInfo {
-        name: listener.name.clone(),
-        advertised: listener.advertised.clone(),
-    });
+    let listeners = bound
+        .iter()
+        .map(|(listener, _)| ListenerInfo { name: listener.name.clone(), advertised: listener.advertised.clone() });
     let (ready, served) = mpsc::channel();
     let told = Ready(Box::new(move |image: &Image| {
         let id = image.cluster_id().map(|id| id.to_string());

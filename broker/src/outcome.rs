@@ -36,8 +36,10 @@ pub(crate) fn append(part: u32, outcome: Append) -> (AppendAnswer, Option<i64>) 
         Append::Full(full) => refused(
             ErrorCode::KafkaStorageError,
             match full {
-                Full::Disk => "The broker's disk is full; nothing was appended. Free some space or shorten the \
-                               retention of topics, then the producer's retries succeed.",
+                Full::Disk => {
+                    "The broker's disk is full; nothing was appended. Free some space or shorten the \
+                               retention of topics, then the producer's retries succeed."
+                }
                 Full::Memory => "The broker's memory for records that wait for the disk is spent; retry.",
                 Full::Journal => "Too much waits for the broker's journal; retry.",
             }

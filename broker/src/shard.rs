@@ -22,6 +22,7 @@
 //! | [`peers`], [`mail`] | other shards |
 //! | [`pending`], [`timers`], [`session`] | what waits, until when, and what consumers are remembered for |
 
+mod by_shard;
 pub mod connections;
 pub mod control;
 pub mod dispatch;
@@ -44,8 +45,8 @@ use std::sync::Arc;
 use rand_core::{Rng as _, SeedableRng as _};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use storage::LogId;
-use storage::store::Event;
 use storage::Store;
+use storage::store::Event;
 
 use crate::config::NodeConfig;
 use crate::driver::{Completion, Ops};
@@ -149,7 +150,9 @@ pub struct Shard {
     /// Whether an image has been applied.
     served: bool,
     produce_timeouts_armed: bool,
+    #[expect(clippy::vec_box, reason = "a request's box goes back to the table as it is")]
     spare_produce: Vec<Box<Produce>>,
+    #[expect(clippy::vec_box, reason = "as above")]
     spare_fetch: Vec<Box<Fetch>>,
     /// Scratch space for watchers being woken.
     woken: Vec<Watcher>,

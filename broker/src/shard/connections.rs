@@ -140,8 +140,7 @@ impl Connections {
         let place = &mut self.places[id.0 as usize];
         let origin = Origin { listener: new.listener, peer: new.peer, local: new.local };
         let connection = Connection::new(id, origin, limits, place.next_answer, now_ns);
-        place.open =
-            Some(Open { connection, receive: Receive::Armed, ended: false, queued: false, resumable: false });
+        place.open = Some(Open { connection, receive: Receive::Armed, ended: false, queued: false, resumable: false });
         self.key(id)
     }
 

@@ -103,7 +103,7 @@ impl Shard {
         let config = outcome::metadata_log_config();
         let slot = self.store.attach(log, crate::metadata::names::CLUSTER_METADATA, config, self.now.storage());
         let replica = Replica::new(self.config.node_id, 0, self.store.durable_end(slot));
-        self.partitions.insert(log, Partition { slot, index: 0, replica });
+        self.partitions.insert(log, Partition { slot, replica });
     }
 
     /// Registers the node in the first turn.
@@ -310,6 +310,7 @@ impl Shard {
         }
         for topic in before.topics().filter(|topic| after.topic_by_id(topic.id).is_none()) {
             self.detach_topic(topic);
+            self.forget_offsets_of(&topic.name);
         }
         if !self.served {
             self.served = true;
@@ -333,7 +334,7 @@ impl Shard {
             let directory = format!("{}-{index}", topic.name);
             let slot = self.store.attach(log, &directory, config.clone(), self.now.storage());
             let replica = Replica::new(self.config.node_id, placed.leader_epoch, self.store.durable_end(slot));
-            self.partitions.insert(log, Partition { slot, index: index as i32, replica });
+            self.partitions.insert(log, Partition { slot, replica });
         }
     }
 
@@ -372,7 +373,9 @@ impl Shard {
     /// An append of the broker's own failed.
     pub(super) fn internal_append_failed(&mut self, waiter: CommitWaiter, answer: &AppendAnswer) {
         match waiter {
-            CommitWaiter::Coordinator { partition, token } => self.offsets_not_committed(partition, token, answer.error),
+            CommitWaiter::Coordinator { partition, token } => {
+                self.offsets_not_committed(partition, token, answer.error)
+            }
             CommitWaiter::Controller(version) => {
                 let why = answer.detail.as_ref().map_or(answer.error.message(), |detail| &detail.message);
                 panic!("the metadata log lost version {version}: {why}");

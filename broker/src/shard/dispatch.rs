@@ -60,8 +60,7 @@ impl Shard {
             return Ok(());
         }
         let mut reader = Reader::new(bytes);
-        let header =
-            RequestHeader::decode(&mut reader).map_err(|error| Malformed::Undecodable { key: None, error })?;
+        let header = RequestHeader::decode(&mut reader).map_err(|error| Malformed::Undecodable { key: None, error })?;
         let RequestHeader { key, version, correlation_id, client_id } = header;
         if !serves(key, version) {
             return Err(Malformed::Unsupported { key, version });
@@ -145,7 +144,10 @@ impl Shard {
     }
 
     /// Handles a whole request here, or has the shard handle it that holds its state.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one request, taken apart once by its only caller chain")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one request, taken apart once by its only caller chain"
+    )]
     pub(super) fn handle_at(
         &mut self,
         shard: usize,
@@ -195,18 +197,15 @@ impl Shard {
     }
 }
 
-fn context<'a>(
-    image: &'a Image,
-    config: &'a NodeConfig,
-    endpoint: &'a Endpoint,
-    version: i16,
-) -> api::Context<'a> {
+fn context<'a>(image: &'a Image, config: &'a NodeConfig, endpoint: &'a Endpoint, version: i16) -> api::Context<'a> {
     api::Context { image, config, host: &endpoint.host, port: endpoint.port, version }
 }
 
 /// Whether the node serves this version of the API: what is advertised, less what has no schema.
 fn serves(key: ApiKey, version: i16) -> bool {
-    api::SERVED.contains(&key) && key.advertised_versions().contains(&version) && key.valid_versions().contains(&version)
+    api::SERVED.contains(&key)
+        && key.advertised_versions().contains(&version)
+        && key.valid_versions().contains(&version)
 }
 
 /// The correlation id of an ApiVersions request whose version is not served. From version 3 on the header is flexible, and
@@ -231,4 +230,3 @@ fn produce_acks(body: &[u8], version: i16) -> Option<i16> {
     reader.nullable_string(ApiKey::Produce.is_flexible(version)).ok()?;
     reader.i16().ok()
 }
-

@@ -19,6 +19,7 @@ use smallvec::SmallVec;
 use storage::LogId;
 use storage::buffer::Slice;
 
+use super::by_shard::ByShard;
 use super::connections::Responder;
 use super::mail::{Answer, Ask, Mail, Notice, ReadAnswer, ReadItem};
 use super::partitions::{PartOf, Watcher};
@@ -124,7 +125,8 @@ impl Shard {
         fetch.version = version;
         fetch.session = session;
         fetch.read_committed = request.isolation_level == 1;
-        fetch.max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(self.config.network.fetch_bytes_max as usize);
+        fetch.max_bytes =
+            usize::try_from(request.max_bytes).unwrap_or(0).min(self.config.network.fetch_bytes_max as usize);
         fetch.min_bytes = usize::try_from(request.min_bytes).unwrap_or(0).min(fetch.max_bytes);
         fetch.deadline_ns = self.now.monotonic_ns.saturating_add(wait_ns);
         fetch.last_round = wait_ns == 0;
@@ -199,7 +201,7 @@ impl Shard {
     fn read_round(&mut self, key: Key) {
         let Some(Request::Fetch(mut fetch)) = self.requests.take(key) else { return };
         let reader = fetch.responder.connection.as_u64();
-        let mut remote: SmallVec<[(usize, Vec<ReadItem>); 0]> = SmallVec::new();
+        let mut remote = ByShard::default();
         let mut left = fetch.max_bytes;
         let mut found = false;
         let mut waiting = 0;
@@ -230,10 +232,7 @@ impl Shard {
                 }
             } else {
                 waiting += 1;
-                match remote.iter_mut().find(|(owner, _)| *owner == shard) {
-                    Some((_, items)) => items.push(item),
-                    None => remote.push((shard, vec![item])),
-                }
+                remote.push(shard, item);
             }
         }
         fetch.stage = Stage::Reading { waiting };
@@ -324,15 +323,12 @@ impl Shard {
     fn park(&mut self, key: Key) {
         let Some(Request::Fetch(mut fetch)) = self.requests.take(key) else { return };
         let mut moved = false;
-        let mut remote: SmallVec<[(usize, Vec<(LogId, i64)>); 0]> = SmallVec::new();
+        let mut remote = ByShard::default();
         for part in &fetch.parts {
             let Ok(Place { shard, log }) = part.place else { continue };
             let seen = part.answer.high_watermark;
             if shard != self.id {
-                match remote.iter_mut().find(|(owner, _)| *owner == shard) {
-                    Some((_, logs)) => logs.push((log, seen)),
-                    None => remote.push((shard, vec![(log, seen)])),
-                }
+                remote.push(shard, (log, seen));
             } else if let Some(partition) = self.partitions.get_mut(log) {
                 moved |= partition.replica.high_watermark() > seen;
                 partition.replica.watch(Watcher::Fetch(key));
@@ -550,9 +546,8 @@ impl Part {
 
     fn wire(&self, read_committed: bool) -> ResponseResponsesPartitions<'static> {
         let answer = &self.answer;
-        let diverging = answer.diverging.map(|(epoch, end_offset)| {
-            ResponseResponsesPartitionsDivergingEpoch { epoch, end_offset }
-        });
+        let diverging =
+            answer.diverging.map(|(epoch, end_offset)| ResponseResponsesPartitionsDivergingEpoch { epoch, end_offset });
         let tells_leader = matches!(answer.error, ErrorCode::FencedLeaderEpoch | ErrorCode::UnknownLeaderEpoch);
         let leader_epoch = if tells_leader { answer.leader_epoch } else { -1 };
         ResponseResponsesPartitions {

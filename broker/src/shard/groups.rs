@@ -147,6 +147,14 @@ impl Shard {
         }
     }
 
+    /// A topic is gone: so are the offsets committed for it.
+    pub(super) fn forget_offsets_of(&mut self, topic: &str) {
+        let partitions: Vec<i32> = self.groups.hosted.keys().copied().collect();
+        for partition in partitions {
+            self.with_coordinator(partition, |coordinator, _, effects| coordinator.forget_topic(topic, effects));
+        }
+    }
+
     /// Goes on with loading and expiry, a bounded piece a turn.
     pub(super) fn step_groups(&mut self) {
         if let Some(partition) = self.groups.to_load.pop_front() {

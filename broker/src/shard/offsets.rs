@@ -2,9 +2,9 @@
 
 use net::Message as _;
 use net::api::{list_offsets, offset_for_leader_epoch};
-use smallvec::SmallVec;
 use storage::LogId;
 
+use super::by_shard::ByShard;
 use super::connections::Responder;
 use super::mail::{Answer, Ask, Query, QueryAnswer, QueryItem};
 use super::partitions::PartOf;
@@ -46,7 +46,12 @@ enum Special {
 
 impl Shard {
     /// Handles ListOffsets. A decoding error closes the connection.
-    pub(super) fn list_offsets(&mut self, responder: Responder, version: i16, body: &[u8]) -> Result<(), net::DecodeError> {
+    pub(super) fn list_offsets(
+        &mut self,
+        responder: Responder,
+        version: i16,
+        body: &[u8],
+    ) -> Result<(), net::DecodeError> {
         let request = list_offsets::Request::from_bytes(body, version)?;
         let questions = request.topics.iter().flat_map(|topic| {
             topic.partitions.iter().map(|partition| Question {
@@ -80,7 +85,12 @@ impl Shard {
     }
 
     /// Handles OffsetForLeaderEpoch. A decoding error closes the connection.
-    pub(super) fn epoch_ends(&mut self, responder: Responder, version: i16, body: &[u8]) -> Result<(), net::DecodeError> {
+    pub(super) fn epoch_ends(
+        &mut self,
+        responder: Responder,
+        version: i16,
+        body: &[u8],
+    ) -> Result<(), net::DecodeError> {
         let request = offset_for_leader_epoch::Request::from_bytes(body, version)?;
         let questions = request.topics.iter().flat_map(|topic| {
             topic.partitions.iter().map(|partition| Question {
@@ -116,7 +126,7 @@ impl Shard {
     fn ask_owners(&mut self, origin: Origin, questions: &[Question<'_>]) {
         let answers = (0..questions.len()).map(|part| QueryAnswer::none(part as u32, ErrorCode::None)).collect();
         let key = self.requests.insert(Request::Queries(Box::new(Queries { origin, waiting: 1, answers })));
-        let mut remote: SmallVec<[(usize, Vec<QueryItem>); 0]> = SmallVec::new();
+        let mut remote = ByShard::default();
         for (part, question) in questions.iter().enumerate() {
             let part = part as u32;
             let found = self.image.topic(question.topic).and_then(|topic| topic.partition(question.partition));
@@ -132,10 +142,7 @@ impl Shard {
                     if owner == self.id {
                         self.query(PartOf { request: key, index: part }, item)
                     } else {
-                        match remote.iter_mut().find(|(shard, _)| *shard == owner) {
-                            Some((_, items)) => items.push(item),
-                            None => remote.push((owner, vec![item])),
-                        }
+                        remote.push(owner, item);
                         None
                     }
                 }

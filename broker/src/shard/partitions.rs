@@ -23,7 +23,6 @@ use crate::outcome;
 #[derive(Debug)]
 pub(crate) struct Partition {
     pub(crate) slot: Slot,
-    pub(crate) index: i32,
     pub(crate) replica: Replica<CommitWaiter, Watcher>,
 }
 
@@ -117,10 +116,6 @@ impl Partitions {
 
     pub(crate) fn at(&mut self, slot: Slot) -> Option<&mut Partition> {
         self.entries.get_mut(slot.index())?.as_mut()
-    }
-
-    pub(crate) fn contains(&self, log: LogId) -> bool {
-        self.slots.contains_key(&log)
     }
 }
 

@@ -18,6 +18,7 @@ use smallvec::SmallVec;
 use storage::LogId;
 use storage::buffer::Slice;
 
+use super::by_shard::ByShard;
 use super::connections::Responder;
 use super::mail::{Answer, AppendAnswer, AppendItem, Ask};
 use super::partitions::{Appending, CommitWaiter, PartOf};
@@ -85,13 +86,16 @@ impl Shard {
         produce.acks = acks;
         produce.deadline_ns = self.now.monotonic_ns.saturating_add(timeout_ns);
         let transactional = request.transactional_id.is_some();
-        let mut remote: SmallVec<[(usize, Vec<AppendItem>); 0]> = SmallVec::new();
+        let mut remote = ByShard::default();
         let key = self.requests.insert(Request::Produce(produce));
         let mut part = 0;
         for topic in request.topics.iter() {
             for partition in topic.partitions.iter() {
                 let target = if !(-1..=1).contains(&acks) {
-                    Target::Refused(ErrorCode::InvalidRequiredAcks, format!("acks is {acks}; it must be 0, 1 or -1 (all)."))
+                    Target::Refused(
+                        ErrorCode::InvalidRequiredAcks,
+                        format!("acks is {acks}; it must be 0, 1 or -1 (all)."),
+                    )
                 } else if transactional {
                     let code = if version < 11 { ErrorCode::InvalidTxnState } else { ErrorCode::TransactionAbortable };
                     Target::Refused(code, "Transactions are not served by this node yet.".to_owned())
@@ -115,10 +119,7 @@ impl Shard {
                     }
                     (Target::Partition { shard, log }, Some(records)) => {
                         let item = AppendItem { part, log, records: Bytes::copy_from_slice(records) };
-                        match remote.iter_mut().find(|(owner, _)| *owner == shard) {
-                            Some((_, items)) => items.push(item),
-                            None => remote.push((shard, vec![item])),
-                        }
+                        remote.push(shard, item);
                         None
                     }
                 };
@@ -234,7 +235,8 @@ impl Shard {
             Origin::Connection { responder, .. } if produce.acks == 0 => {
                 // Nothing is owed; a client that gets no answers learns of a failure by losing its connection.
                 if let Some(failed) = produce.parts.iter().find(|part| part.answer.error != ErrorCode::None) {
-                    let why = failed.answer.detail.as_ref().map_or(failed.answer.error.message(), |detail| &detail.message);
+                    let why =
+                        failed.answer.detail.as_ref().map_or(failed.answer.error.message(), |detail| &detail.message);
                     self.close_for(responder, &format!("a produce with acks=0 failed: {why}"));
                 }
             }
