@@ -9,6 +9,7 @@
 //!
 //! The tables ([`topic_definitions`], [`broker_definitions`]) are the only place where a property's name, type,
 //! default, range, text and class stand.
+#![forbid(unsafe_code)]
 
 mod broker_table;
 mod definition;

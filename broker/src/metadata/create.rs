@@ -109,8 +109,10 @@ pub enum Refusal {
 
 impl Refusal {
     pub(super) fn illegal(name: &str, why: Illegal) -> Self {
-        let end = name.char_indices().map(|(at, _)| at).take_while(|&at| at <= NAME_BYTES_MAX).last().unwrap_or(0);
-        let shown = if name.len() > NAME_BYTES_MAX { format!("{}...", &name[..end]) } else { name.to_owned() };
+        let shown = match name.len() {
+            ..=NAME_BYTES_MAX => name.to_owned(),
+            _ => format!("{}...", &name[..name.floor_char_boundary(NAME_BYTES_MAX)]),
+        };
         Refusal::IllegalName { name: shown, why }
     }
 }

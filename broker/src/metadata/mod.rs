@@ -11,6 +11,7 @@
 //!
 //! Nothing here does I/O or reads a clock. The controller decides, the caller appends a change's records to the
 //! metadata log and, once they are durable, swaps the image on every shard, in the order of the changes.
+#![forbid(unsafe_code)]
 
 pub mod api;
 pub mod controller;

@@ -40,9 +40,9 @@ pub struct Context<'a> {
 
 /// Bits of what a client may do (KIP-430), as Kafka without an authorizer answers them.
 mod operations {
-    /// Read, write, create, delete, alter, describe, describe and alter configs... of a topic.
+    /// On a topic: read, write, create, delete, alter, describe, describe and alter its configuration.
     pub(super) const TOPIC: i32 = bits(&[3, 4, 5, 6, 7, 8, 10, 11]);
-    /// Create, alter, describe, act for the cluster, describe and alter configs, write idempotently.
+    /// On the cluster: create, alter, describe, act for it, describe and alter its configuration, write idempotently.
     pub(super) const CLUSTER: i32 = bits(&[5, 7, 8, 9, 10, 11, 12]);
     /// Nobody asked.
     pub(super) const NOT_ASKED: i32 = i32::MIN;

@@ -1,7 +1,7 @@
 //! CreateTopics (key 19) and DeleteTopics (key 20).
 
+use net::Uuid;
 use net::api::{create_topics as create, delete_topics as delete};
-use net::{ApiKey, Uuid};
 
 use crate::config::{Settings, topic_definitions, topic_row};
 use crate::error_code::ErrorCode;
@@ -93,10 +93,12 @@ pub struct DeleteTopicsAnswer {
     pub deleted: Vec<Deleted>,
 }
 
+/// The first version that names topics one by one, by name or id (KIP-516).
+const BY_ID_SINCE: i16 = 6;
+
 /// Answers a DeleteTopics request, versions 1 to 6; by id from version 6 on.
 pub fn delete_topics(request: &delete::Request<'_>, version: i16, controller: &mut Controller) -> DeleteTopicsAnswer {
-    let by_id = version >= *ApiKey::DeleteTopics.valid_versions().end();
-    let targets: Vec<_> = match by_id {
+    let targets: Vec<_> = match version >= BY_ID_SINCE {
         true => request.topics.iter().map(target).collect(),
         false => request.topic_names.iter().map(|name| Target::Name(name)).collect(),
     };
