@@ -129,7 +129,7 @@ fn header_len(bytes: &[u8]) -> Result<usize, Fault> {
     for flag in [FLAG_NAME, FLAG_COMMENT] {
         if flags & flag != 0 {
             let text = bytes.get(len..).ok_or(Fault::Cut)?;
-            len += 1 + memchr(text).ok_or(Fault::Cut)?;
+            len += 1 + nul_at(text).ok_or(Fault::Cut)?;
         }
     }
     if flags & FLAG_HEADER_CRC != 0 {
@@ -138,7 +138,7 @@ fn header_len(bytes: &[u8]) -> Result<usize, Fault> {
     if len > bytes.len() { Err(Fault::Cut) } else { Ok(len) }
 }
 
-fn memchr(text: &[u8]) -> Option<usize> {
+fn nul_at(text: &[u8]) -> Option<usize> {
     text.iter().position(|&byte| byte == 0)
 }
 
