@@ -1,2 +1,8 @@
 //! The skein command.
-fn main() {}
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tools::commands::main()
+}

@@ -135,6 +135,16 @@ pub struct Config {
 }
 
 impl Config {
+    /// A property that the topic itself has.
+    pub fn new(name: &str, value: Option<&str>, documentation: Option<&str>) -> Self {
+        Self {
+            name: name.to_owned(),
+            value: value.map(str::to_owned),
+            source: SOURCE_TOPIC,
+            documentation: documentation.map(str::to_owned),
+        }
+    }
+
     /// Whether nothing set it.
     pub fn is_default(&self) -> bool {
         self.source == SOURCE_DEFAULT

@@ -3,22 +3,22 @@
 use std::collections::BTreeMap;
 
 /// Its name among the group protocols, the one that every client offers.
-pub const NAME: &str = "range";
+pub(super) const NAME: &str = "range";
 
 /// A member as the assignor orders it: those with an instance id first, by it, so that a restart changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidate {
+pub(super) struct Candidate {
     /// The member's id.
-    pub member_id: String,
+    pub(super) member_id: String,
     /// Its static name, if it has one (KIP-345).
-    pub instance_id: Option<String>,
+    pub(super) instance_id: Option<String>,
     /// The topics it wants.
-    pub topics: Vec<String>,
+    pub(super) topics: Vec<String>,
 }
 
 /// Who gets which partitions, by member id and topic. `partitions` has the number of partitions of each topic; topics
 /// that are not in it go to nobody.
-pub fn assign(
+pub(super) fn assign(
     mut candidates: Vec<Candidate>,
     partitions: &BTreeMap<String, i32>,
 ) -> BTreeMap<String, BTreeMap<String, Vec<i32>>> {

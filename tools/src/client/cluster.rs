@@ -14,8 +14,8 @@ use super::error::{Error, Result};
 use super::nearest;
 use super::settings::Settings;
 
-/// How long to wait for a topic that a broker was asked to create on the way.
-const AUTO_CREATION_WAIT: Duration = Duration::from_secs(5);
+/// How long to wait for a topic that a broker was asked to create.
+const TOPIC_CREATION_WAIT: Duration = Duration::from_secs(5);
 
 /// The longest pause between two tries.
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
@@ -201,7 +201,7 @@ impl Cluster {
             Err(Error::NoTopic { .. }) => {}
             Err(error) => return Err(error),
         }
-        let deadline = Instant::now() + AUTO_CREATION_WAIT;
+        let deadline = Instant::now() + TOPIC_CREATION_WAIT;
         let mut backoff = self.settings.retry_backoff;
         while Instant::now() < deadline {
             let failed = self.refresh(Wanted::Named { names: &[name.to_owned()], create: true })?;
@@ -214,6 +214,23 @@ impl Cluster {
             }
         }
         Err(self.no_topic(name))
+    }
+
+    /// Waits until a topic that was just made is known to the brokers, for a little while: not all of them hear of it
+    /// at once.
+    ///
+    /// # Errors
+    /// If no broker answers.
+    pub fn await_topic(&mut self, name: &str) -> Result<()> {
+        let deadline = Instant::now() + TOPIC_CREATION_WAIT;
+        let mut backoff = self.settings.retry_backoff;
+        loop {
+            self.refresh_topics(&[name.to_owned()])?;
+            if self.topic(name).is_some_and(Topic::has_all_leaders) || Instant::now() >= deadline {
+                return Ok(());
+            }
+            pause(&mut backoff);
+        }
     }
 
     fn no_topic(&mut self, name: &str) -> Error {

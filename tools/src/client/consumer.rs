@@ -465,6 +465,12 @@ fn fetch_request<'a>(
 }
 
 impl Fetched {
+    /// Whole batches of a partition, of which every record is meant.
+    pub fn of(partition: TopicPartition, bytes: Vec<u8>) -> Self {
+        let next_offset = batch::batches(&bytes).map_while(Result::ok).last().map_or(0, |batch| batch.next_offset());
+        Self { partition, next_offset, from: i64::MIN, bytes, aborted: Vec::new() }
+    }
+
     /// Shows every record that an application shall see, in order, until one is enough.
     ///
     /// # Errors

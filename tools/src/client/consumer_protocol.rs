@@ -13,7 +13,7 @@ use net::wire::put;
 use net::{DecodeError, Reader};
 
 /// The protocol type of consumer groups.
-pub const PROTOCOL_TYPE: &str = "consumer";
+pub(super) const PROTOCOL_TYPE: &str = "consumer";
 
 const VERSION: i16 = 0;
 
@@ -22,7 +22,7 @@ const STRING_BYTES_MIN: usize = 2;
 const PARTITION_BYTES: usize = 4;
 
 /// The bytes that say which topics a member wants.
-pub fn encode_subscription(topics: &[String]) -> Vec<u8> {
+pub(super) fn encode_subscription(topics: &[String]) -> Vec<u8> {
     let mut out = Vec::new();
     put::i16(&mut out, VERSION);
     put::count(&mut out, topics.len(), false);
@@ -37,7 +37,7 @@ pub fn encode_subscription(topics: &[String]) -> Vec<u8> {
 ///
 /// # Errors
 /// If the bytes are no subscription.
-pub fn decode_subscription(bytes: &[u8]) -> Result<Vec<String>, DecodeError> {
+pub(super) fn decode_subscription(bytes: &[u8]) -> Result<Vec<String>, DecodeError> {
     let mut reader = Reader::new(bytes);
     reader.i16()?;
     let mut topics = Vec::new();
@@ -48,7 +48,7 @@ pub fn decode_subscription(bytes: &[u8]) -> Result<Vec<String>, DecodeError> {
 }
 
 /// The bytes that say which partitions a member gets.
-pub fn encode_assignment(partitions: &BTreeMap<String, Vec<i32>>) -> Vec<u8> {
+pub(super) fn encode_assignment(partitions: &BTreeMap<String, Vec<i32>>) -> Vec<u8> {
     let mut out = Vec::new();
     put::i16(&mut out, VERSION);
     put::count(&mut out, partitions.len(), false);
@@ -67,7 +67,7 @@ pub fn encode_assignment(partitions: &BTreeMap<String, Vec<i32>>) -> Vec<u8> {
 ///
 /// # Errors
 /// If the bytes are no assignment.
-pub fn decode_assignment(bytes: &[u8]) -> Result<BTreeMap<String, Vec<i32>>, DecodeError> {
+pub(super) fn decode_assignment(bytes: &[u8]) -> Result<BTreeMap<String, Vec<i32>>, DecodeError> {
     let mut assignment: BTreeMap<String, Vec<i32>> = BTreeMap::new();
     if bytes.is_empty() {
         return Ok(assignment);

@@ -21,7 +21,7 @@ pub struct Event {
 
 /// A connection whose answers arrive as events, from a thread that only reads. Dropping it ends the thread.
 #[derive(Debug)]
-pub struct Link {
+pub(super) struct Link {
     id: LinkId,
     requester: Requester,
     reader: Option<JoinHandle<()>>,
@@ -32,7 +32,7 @@ impl Link {
     ///
     /// # Errors
     /// If the broker cannot be reached.
-    pub fn open(cluster: &Cluster, broker: i32, id: LinkId, events: Sender<Event>) -> Result<Self> {
+    pub(super) fn open(cluster: &Cluster, broker: i32, id: LinkId, events: Sender<Event>) -> Result<Self> {
         let (requester, mut responder) = cluster.connect_to(broker)?.split();
         let reader = thread::spawn(move || {
             loop {
@@ -48,7 +48,7 @@ impl Link {
     }
 
     /// Its name.
-    pub fn id(&self) -> LinkId {
+    pub(super) fn id(&self) -> LinkId {
         self.id
     }
 
@@ -56,7 +56,7 @@ impl Link {
     ///
     /// # Errors
     /// If the connection is broken, or has no common version.
-    pub fn send<'q>(&mut self, request: &impl Request<'q>) -> Result<i32> {
+    pub(super) fn send<'q>(&mut self, request: &impl Request<'q>) -> Result<i32> {
         self.requester.send(request)
     }
 
@@ -64,7 +64,7 @@ impl Link {
     ///
     /// # Errors
     /// As [`Self::send`].
-    pub fn send_unanswered<'q>(&mut self, request: &impl Request<'q>) -> Result<()> {
+    pub(super) fn send_unanswered<'q>(&mut self, request: &impl Request<'q>) -> Result<()> {
         self.requester.send_unanswered(request)
     }
 
@@ -72,7 +72,7 @@ impl Link {
     ///
     /// # Errors
     /// If there is none in common.
-    pub fn version(&self, key: ApiKey) -> Result<i16> {
+    pub(super) fn version(&self, key: ApiKey) -> Result<i16> {
         self.requester.version(key)
     }
 }

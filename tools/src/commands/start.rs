@@ -71,7 +71,7 @@ fn read_properties(path: &std::path::Path) -> Result<String, Failure> {
 fn start_logging(filter: Option<&str>) -> Result<(), Failure> {
     let filter = filter.map(str::to_owned).or_else(|| std::env::var("SKEIN_LOG").ok()).unwrap_or_else(|| "info".into());
     let filter = tracing_subscriber::EnvFilter::try_new(&filter)
-        .map_err(|error| Failure::Usage(format!("--log {filter}: {error}; try --log debug, or storage=debug,info"))))?;
+        .map_err(|error| Failure::Usage(format!("--log {filter}: {error}; try --log debug, or storage=debug,info")))?;
     let colour = std::env::var_os("NO_COLOR").is_none() && std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour).init();
     Ok(())
@@ -96,5 +96,10 @@ fn announce(serving: &Serving) {
     tracing::info!("{durability}");
     let first = addresses.first().cloned().unwrap_or_default();
     tracing::info!("try: skein topic create hello --bootstrap {first}");
-    println!("skein ready on {} (cluster {}, data in {})", addresses.join(","), serving.cluster_id, serving.directory.display());
+    println!(
+        "skein ready on {} (cluster {}, data in {})",
+        addresses.join(","),
+        serving.cluster_id,
+        serving.directory.display()
+    );
 }

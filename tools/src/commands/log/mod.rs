@@ -1,0 +1,339 @@
+mod scan;
+
+use std::fs;
+use std::io::{self, BufWriter, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+use storage::batch::{Batch, TimestampType};
+use storage::builder::EndTransaction;
+use storage::record;
+
+use self::scan::{Found, Scan, check};
+use super::failure::{Failure, Outcome};
+use super::format::{Format, Part};
+use super::output::{Output, OutputArgs, count, grouped};
+use super::progress::Progress;
+use super::time;
+use crate::client::Fetched;
+use crate::client::admin::TopicPartition;
+
+/// Bytes of output that are gathered before they are written.
+const OUTPUT_BYTES: usize = 64 << 10;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Print the batches of segment files, and their records
+    #[command(after_help = "\
+Each line is a batch: byte position, offsets, records, codec, size, leader epoch, producer, time, whether the CRC holds.
+Any Kafka log segment of message format v2 will do, also one of Apache Kafka.
+
+Examples:
+  skein log dump 00000000000000000000.log
+  skein log dump --records 00000000000000000000.log
+  skein log dump --output json 00000000000000000000.log | jq .records")]
+    Dump(DumpArgs),
+    /// Check every byte of segment files
+    #[command(after_help = "\
+Checked are lengths, CRCs, offsets, compression and record counts. Directories are searched for *.log files.
+Exit code 1 and file, position and reason for each damaged file.
+
+Examples:
+  skein log verify 00000000000000000000.log
+  skein log verify /var/lib/kafka/orders-0")]
+    Verify(VerifyArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct DumpArgs {
+    /// The files
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// Print the records too
+    #[arg(long, short = 'r')]
+    records: bool,
+
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct VerifyArgs {
+    /// Files, or directories to search for *.log
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+}
+
+pub(super) fn run(command: Command) -> Outcome {
+    match command {
+        Command::Dump(args) => dump(&args),
+        Command::Verify(args) => verify(&args),
+    }
+}
+
+fn cannot_read(path: &Path) -> impl FnOnce(io::Error) -> Failure {
+    move |error| Failure::failed(format!("cannot read {}: {error}", path.display()))
+}
+
+fn dump(args: &DumpArgs) -> Outcome {
+    let mut out = BufWriter::with_capacity(OUTPUT_BYTES, io::stdout().lock());
+    let mut damaged = false;
+    for path in &args.files {
+        if args.files.len() > 1 && args.output.output == Output::Text {
+            writeln!(out, "{}:", path.display())?;
+        }
+        damaged |= dump_file(path, args, &mut out)?;
+    }
+    out.flush()?;
+    if damaged { Err(Failure::Told) } else { Ok(()) }
+}
+
+/// Says whether the file is damaged.
+fn dump_file(path: &Path, args: &DumpArgs, out: &mut impl Write) -> Outcome<bool> {
+    let mut scan = Scan::open(path).map_err(cannot_read(path))?;
+    let mut damaged = false;
+    loop {
+        match scan.next().map_err(cannot_read(path))? {
+            Ok(Found::Batch { position, batch }) => {
+                damaged |= batch.crc() != batch.computed_crc();
+                match args.output.output {
+                    Output::Text => dump_text(position, &batch, args.records, out)?,
+                    Output::Json => dump_json(position, &batch, args.records, out)?,
+                }
+            }
+            Ok(Found::Unused { position, bytes }) => {
+                if args.output.output == Output::Text {
+                    writeln!(out, "position {position}  {} bytes of unused space", grouped(bytes))?;
+                }
+            }
+            Ok(Found::End) => return Ok(damaged),
+            Err(damage) => {
+                out.flush()?;
+                eprintln!("{}: position {}: {}", path.display(), damage.position, damage.reason);
+                return Ok(true);
+            }
+        }
+    }
+}
+
+fn codec_name(batch: &Batch<'_>) -> String {
+    batch.attributes().codec().map_or_else(|| format!("unknown ({})", batch.attributes().codec_id()), |c| c.to_string())
+}
+
+fn dump_text(position: u64, batch: &Batch<'_>, records: bool, out: &mut impl Write) -> Outcome {
+    let attributes = batch.attributes();
+    let (base, last) = (batch.base_offset(), batch.last_offset());
+    write!(out, "position {position}  offsets {base}..{last}  records {}", batch.record_count())?;
+    write!(out, "  codec {}  bytes {}  epoch {}", codec_name(batch), batch.size_in_bytes(), batch.leader_epoch())?;
+    if let Some(producer) = batch.producer() {
+        write!(out, "  producer {} epoch {} sequence {}", producer.id, producer.epoch, producer.base_sequence)?;
+    }
+    if attributes.is_transactional() {
+        out.write_all(b"  transactional")?;
+    }
+    if attributes.is_control() {
+        out.write_all(b"  control")?;
+    }
+    let kind = match attributes.timestamp_type() {
+        TimestampType::CreateTime => "created",
+        TimestampType::LogAppendTime => "appended",
+    };
+    write!(out, "  {kind} until {}", time::format(batch.max_timestamp()))?;
+    match batch.computed_crc() {
+        crc if crc == batch.crc() => writeln!(out, "  crc {crc:#010x} ok")?,
+        crc => writeln!(out, "  crc {:#010x} WRONG, the bytes have {crc:#010x}", batch.crc())?,
+    }
+    if records {
+        dump_records(batch, &Format::Text(vec![Part::Timestamp, Part::Offset, Part::Key, Part::Headers]), out)
+    } else {
+        Ok(())
+    }
+}
+
+fn dump_records(batch: &Batch<'_>, format: &Format, out: &mut impl Write) -> Outcome {
+    if batch.attributes().is_control() {
+        return dump_mark(batch, out);
+    }
+    let partition = TopicPartition { topic: "".into(), index: 0 };
+    let mut written = Ok(());
+    let shown = Fetched::of(partition, batch.bytes().to_vec()).visit(false, |message| {
+        written = out.write_all(b"  ").and_then(|()| format.write(out, &message));
+        if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    written?;
+    // The rest of the file can still be looked at.
+    if let Err(error) = shown {
+        writeln!(out, "  {error}")?;
+    }
+    Ok(())
+}
+
+/// The mark that ends a transaction.
+fn dump_mark(batch: &Batch<'_>, out: &mut impl Write) -> Outcome {
+    for mark in record::records(batch.body()).map_while(Result::ok) {
+        match EndTransaction::parse(mark.key.unwrap_or_default(), mark.value.unwrap_or_default()) {
+            Some(EndTransaction { is_commit, coordinator_epoch }) => {
+                let kind = if is_commit { "commit" } else { "abort" };
+                writeln!(out, "  end of transaction: {kind}, coordinator epoch {coordinator_epoch}")?;
+            }
+            None => writeln!(out, "  a control record of another kind")?,
+        }
+    }
+    Ok(())
+}
+
+fn dump_json(position: u64, batch: &Batch<'_>, records: bool, out: &mut impl Write) -> Outcome {
+    let attributes = batch.attributes();
+    let producer = batch
+        .producer()
+        .map(|producer| json!({"id": producer.id, "epoch": producer.epoch, "base_sequence": producer.base_sequence}));
+    let mut document = json!({
+        "position": position, "bytes": batch.size_in_bytes(), "base_offset": batch.base_offset(),
+        "last_offset": batch.last_offset(), "count": batch.record_count(), "codec": codec_name(batch),
+        "leader_epoch": batch.leader_epoch(), "producer": producer, "transactional": attributes.is_transactional(),
+        "control": attributes.is_control(), "max_timestamp": batch.max_timestamp(),
+        "crc": batch.crc(), "crc_ok": batch.crc() == batch.computed_crc(),
+    });
+    if records && !attributes.is_control() {
+        let mut lines = Vec::new();
+        let partition = TopicPartition { topic: "".into(), index: 0 };
+        let shown = Fetched::of(partition, batch.bytes().to_vec()).visit(false, |message| {
+            match Format::Json.write(&mut lines, &message) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            }
+        });
+        if let Err(error) = shown {
+            document["damage"] = json!(error.to_string());
+        }
+        document["records"] = Value::Array(
+            serde_json::Deserializer::from_slice(&lines)
+                .into_iter()
+                .filter_map(|record| record.ok().map(without_place))
+                .collect(),
+        );
+    }
+    writeln!(out, "{document}")?;
+    Ok(())
+}
+
+/// A file does not know its topic and partition.
+fn without_place(mut record: Value) -> Value {
+    if let Some(fields) = record.as_object_mut() {
+        fields.remove("topic");
+        fields.remove("partition");
+    }
+    record
+}
+
+/// What a sound file holds.
+#[derive(Debug, Default)]
+struct Summary {
+    batches: usize,
+    records: u64,
+    offsets: Option<(i64, i64)>,
+    bytes: u64,
+    unused: u64,
+}
+
+fn verify(args: &VerifyArgs) -> Outcome {
+    let files = segment_files(&args.paths)?;
+    let total = files.iter().filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum();
+    let progress = Progress::new(Some(total));
+    let mut done = 0;
+    let mut damaged = 0;
+    for path in &files {
+        let verified = verify_file(path, |bytes| progress.update(done + bytes, &path.display().to_string()))?;
+        done += path.metadata().map_or(0, |metadata| metadata.len());
+        let mut out = io::stdout().lock();
+        match verified {
+            Ok(summary) => writeln!(out, "{}: {}", path.display(), summary.text())?,
+            Err(damage) => {
+                damaged += 1;
+                progress.finish();
+                eprintln!("{}: position {}: {}", path.display(), damage.position, damage.reason);
+            }
+        }
+    }
+    progress.finish();
+    if damaged == 0 {
+        return Ok(());
+    }
+    Err(Failure::with_remedy(
+        format!("{} of {} damaged", damaged, count(files.len(), "file")),
+        "fetch the damaged partitions again from a replica or a copy; what lies before the position is sound",
+    ))
+}
+
+/// The files, and the *.log files in the directories, in the order of their names.
+fn segment_files(paths: &[PathBuf]) -> Outcome<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            let before = files.len();
+            collect(path, &mut files)?;
+            if files.len() == before {
+                return Err(Failure::failed(format!("there is no *.log file in {}", path.display())));
+            }
+        } else {
+            files.push(path.clone());
+        }
+    }
+    Ok(files)
+}
+
+fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> Outcome {
+    let entries: Result<Vec<_>, _> = fs::read_dir(directory).and_then(Iterator::collect);
+    let mut paths: Vec<PathBuf> = entries.map_err(cannot_read(directory))?.iter().map(fs::DirEntry::path).collect();
+    paths.sort();
+    for path in paths {
+        // A link may lead back up.
+        if path.is_dir() && !path.is_symlink() {
+            collect(&path, files)?;
+        } else if path.extension().is_some_and(|extension| extension == "log") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn verify_file(path: &Path, mut progress: impl FnMut(u64)) -> Outcome<Result<Summary, scan::Damage>> {
+    let mut scan = Scan::open(path).map_err(cannot_read(path))?;
+    let mut summary = Summary { bytes: scan.length(), ..Summary::default() };
+    let mut next_offset = None;
+    loop {
+        match scan.next().map_err(cannot_read(path))? {
+            Ok(Found::Batch { position, batch }) => {
+                if let Err(reason) = check(&batch, next_offset) {
+                    return Ok(Err(scan::Damage { position, reason }));
+                }
+                next_offset = Some(batch.next_offset());
+                let first = summary.offsets.map_or(batch.base_offset(), |(first, _)| first);
+                summary.offsets = Some((first, batch.last_offset()));
+                summary.batches += 1;
+                summary.records += u64::try_from(batch.record_count()).unwrap_or(0);
+                progress(position);
+            }
+            Ok(Found::Unused { bytes, .. }) => summary.unused = bytes,
+            Ok(Found::End) => return Ok(Ok(summary)),
+            Err(damage) => return Ok(Err(damage)),
+        }
+    }
+}
+
+impl Summary {
+    fn text(&self) -> String {
+        let offsets = self.offsets.map(|(first, last)| format!(", offsets {first}..{last}")).unwrap_or_default();
+        let unused = if self.unused > 0 { format!(", {} of them unused", grouped(self.unused)) } else { String::new() };
+        let batches = if self.batches == 1 { "batch" } else { "batches" };
+        let records = count(self.records as usize, "record");
+        format!(
+            "ok, {} {batches}, {records}{offsets}, {} bytes{unused}",
+            grouped(self.batches as u64),
+            grouped(self.bytes)
+        )
+    }
+}
