@@ -1,1 +1,3 @@
 //! Open-loop load generator and echo floor.
+
+pub mod echo;

@@ -44,7 +44,8 @@ pub struct Sender<T> {
 
 impl<T> Sender<T> {
     /// Leaves `mail` for the receiver, or hands it back if there is no room; the sender's doorbell is rung when
-    /// there is. [`Sender::ring`] once after the last push makes sure that the receiver looks.
+    /// there is. A sender that sleeps over mail handed back tries once more after [`Doorbell::drowsy`], since a bell
+    /// rung before that wakes nobody. [`Sender::ring`] after the last push makes sure that the receiver looks.
     ///
     /// # Errors
     /// The mail itself, if the queue is full.

@@ -13,7 +13,10 @@
 mod buffers;
 mod files;
 mod helper;
+pub mod limits;
+mod probe;
 mod queue;
+pub mod signals;
 mod sockets;
 #[cfg(test)]
 mod tests;
@@ -37,6 +40,7 @@ use self::sockets::Sockets;
 use self::wake::Event;
 use super::{Completion, Driver, Ops};
 
+pub use self::probe::{StartupError, probe};
 pub use self::wake::Waker;
 
 /// How long a dropped ring waits for the kernel to let go of its memory; then the memory is leaked.
@@ -59,6 +63,8 @@ pub struct Config {
     pub directory: PathBuf,
     /// Listening sockets, indexed by [`net::ops::ListenerId`].
     pub listeners: Vec<TcpListener>,
+    /// Wakes the ring; no other ring has it.
+    pub waker: Waker,
 }
 
 /// One io_uring and everything in flight on it. Used by the thread that made it.
@@ -84,11 +90,11 @@ impl Ring {
     pub fn new(config: Config) -> io::Result<Self> {
         let mut queue = Queue::new()?;
         let buffers = Buffers::new(queue.ring())?;
-        let mut event = Event::new()?;
         let root = Arc::new(File::open(&config.directory)?);
-        let helper = Helper::spawn(Arc::clone(&root), event.waker())?;
+        let helper = Helper::spawn(Arc::clone(&root), config.waker.clone())?;
         let files = Files::new(&config.directory, root, helper);
         let sockets = Sockets::new(config.listeners, buffers);
+        let mut event = Event::new(config.waker);
         event.arm(&mut queue);
         let parts = Parts { queue, sockets, files, event, ready: Ready::default() };
         Ok(Self { parts: Some(parts), arrivals: Vec::new() })
@@ -96,11 +102,6 @@ impl Ring {
 
     fn parts(&mut self) -> &mut Parts {
         self.parts.as_mut().expect("taken only by drop")
-    }
-
-    /// Wakes this ring from other threads.
-    pub fn waker(&mut self) -> Waker {
-        self.parts().event.waker()
     }
 
     /// Hands what was submitted to the kernel, and lets it finish what it can at once.

@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use io_uring::types::{SubmitArgs, Timespec};
-use io_uring::{IoUring, cqueue, squeue};
+use io_uring::{Builder, IoUring, cqueue, squeue};
 
 /// Submissions the kernel takes with one call; more are taken with several.
 const SUBMISSIONS: u32 = 512;
@@ -94,6 +94,14 @@ impl Arrival {
     }
 }
 
+/// The kind of ring that is used: one thread's, which runs the kernel's deferred work when it enters the kernel and
+/// sees by a flag whether there is any. Measured to be worth a quarter of all requests per second.
+pub(super) fn builder() -> Builder {
+    let mut builder = IoUring::builder();
+    builder.setup_single_issuer().setup_defer_taskrun().setup_coop_taskrun().setup_taskrun_flag();
+    builder
+}
+
 /// The queues.
 pub(super) struct Queue {
     ring: IoUring,
@@ -106,13 +114,7 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) fn new() -> io::Result<Self> {
-        let ring = IoUring::builder()
-            .setup_single_issuer()
-            .setup_defer_taskrun()
-            .setup_coop_taskrun()
-            .setup_taskrun_flag()
-            .setup_cqsize(COMPLETIONS)
-            .build(SUBMISSIONS)?;
+        let ring = builder().setup_cqsize(COMPLETIONS).build(SUBMISSIONS)?;
         ring.submitter().register_iowq_max_workers(&mut [KERNEL_WORKERS_MAX, KERNEL_WORKERS_MAX])?;
         Ok(Self { ring, backlog: VecDeque::new(), in_flight: 0 })
     }

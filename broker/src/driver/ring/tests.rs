@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{Config, Ring};
+use super::{Config, Ring, Waker};
 use crate::driver::Driver;
 use crate::driver::contract::{Client, World, contract_suite};
 
@@ -22,7 +22,11 @@ impl Kernel {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound");
-        let config = Config { directory: directory.path().to_owned(), listeners: vec![listener] };
+        let config = Config {
+            directory: directory.path().to_owned(),
+            listeners: vec![listener],
+            waker: Waker::new().expect("an eventfd"),
+        };
         let ring = Ring::new(config).expect("a ring");
         Self { ring, address, clients: Vec::new(), _directory: directory }
     }
