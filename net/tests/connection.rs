@@ -13,7 +13,10 @@ use proptest::prelude::*;
 type Payload = Vec<u8>;
 
 const LIMITS: Limits =
-    Limits { frame_bytes_max: 50_000, requests_max: 5, request_bytes_max: 60_000, unsent_bytes_max: 100_000 };
+    Limits { frame_bytes_max: 31_000, requests_max: 5, request_bytes_max: 20_000, unsent_bytes_max: 50_000 };
+
+/// Each round of the end brings one of at most 30 requests a step further.
+const FINISH_ROUNDS_MAX: usize = 1000;
 
 fn connection() -> Connection<Payload> {
     let address = ([127, 0, 0, 1], 9092).into();
@@ -30,10 +33,17 @@ fn request(correlation_id: i32, bytes: usize) -> Vec<u8> {
     out
 }
 
-/// A fetch answer with records of these sizes, or one without records.
+/// A fetch answer with records of these sizes; without records a short answer of another kind, with one size a text of
+/// that size.
 fn answer(correlation_id: i32, records: &[usize]) -> Answer<Payload> {
-    if records.is_empty() {
-        return Answer::of(Vec::new(), 4, correlation_id, &api::heartbeat::Response::default());
+    match records {
+        [] => return Answer::of(Vec::new(), 4, correlation_id, &api::heartbeat::Response::default()),
+        &[bytes] => {
+            let mechanisms = vec!["m".repeat(bytes).into()];
+            let message = api::sasl_handshake::Response { mechanisms, ..Default::default() };
+            return Answer::of(Vec::new(), 1, correlation_id, &message);
+        }
+        _ => {}
     }
     let mut writer = ResponseWriter::new(Vec::new(), 12, correlation_id, ResponseHead::default());
     writer.topic(Topic::Name("t"));
@@ -141,11 +151,16 @@ impl World {
         let mut rest = data;
         while let Some(frame) = self.connection.next_frame(&mut rest, 0).expect("the client is honest") {
             assert_eq!(&*frame, &self.requests[self.seen][frame::LENGTH_BYTES..]);
+            assert!(self.unsent_bytes() < LIMITS.unsent_bytes_max);
             self.connection.charge(frame.len());
             self.owed.push((self.connection.reserve(), self.seen));
             self.seen += 1;
         }
         assert!(rest.is_empty(), "without a request everything is taken");
+    }
+
+    fn unsent_bytes(&self) -> usize {
+        self.answers.iter().flatten().map(Vec::len).sum::<usize>() - self.outgoing.len()
     }
 
     fn fulfil(&mut self, index: usize, records: &[usize]) {
@@ -167,7 +182,10 @@ impl World {
 
     /// Lets everything come to its end.
     fn finish(&mut self) {
-        while self.seen < self.requests.len() || !self.owed.is_empty() || self.connection.memory() > 0 {
+        for _ in 0..FINISH_ROUNDS_MAX {
+            if self.seen == self.requests.len() && self.owed.is_empty() && self.connection.memory() == 0 {
+                return;
+            }
             if self.connection.wants_receive(0) {
                 self.receive(usize::MAX / 2);
             }
@@ -178,6 +196,7 @@ impl World {
             self.in_flight = self.in_flight.take().or_else(|| self.connection.next_send(SEND_PARTS_MAX));
             self.sent(usize::MAX);
         }
+        panic!("nothing moves any more: {:?}", self.connection);
     }
 }
 
@@ -206,13 +225,27 @@ fn header_bytes_of_neighbouring_answers_share_a_part() {
     let mut connection = connection();
     let ids = [connection.reserve(), connection.reserve(), connection.reserve()];
     assert!(connection.fulfil(ids[2], answer(2, &[])).is_ok());
-    assert!(connection.fulfil(ids[1], answer(1, &[8192])).is_ok());
+    assert!(connection.fulfil(ids[1], answer(1, &[8192, 0])).is_ok());
     assert!(connection.next_send(SEND_PARTS_MAX).is_none(), "the first answer is not there");
     assert!(connection.fulfil(ids[0], answer(0, &[])).is_ok());
     let send = connection.next_send(SEND_PARTS_MAX).unwrap();
     let sizes: Vec<_> = send.parts.iter().map(|part| part.as_ref().len()).collect();
     assert_eq!(sizes[1..3], [8192, 4096], "two payloads, each a part of its own");
     assert_eq!(sizes.len(), 4, "the header bytes before and after them are joined, across answers");
+}
+
+#[test]
+fn a_long_answer_is_a_part_of_its_own_behind_a_short_one() {
+    let mut connection = connection();
+    let ids = [connection.reserve(), connection.reserve()];
+    let answers = [answer(0, &[]), answer(1, &[5000])];
+    let expected: Vec<Vec<u8>> = answers.iter().cloned().map(Vec::from).collect();
+    for (id, answer) in ids.into_iter().zip(answers) {
+        assert!(connection.fulfil(id, answer).is_ok());
+    }
+    let send = connection.next_send(SEND_PARTS_MAX).unwrap();
+    let parts: Vec<_> = send.parts.iter().map(|part| part.as_ref().to_vec()).collect();
+    assert_eq!(parts, expected);
 }
 
 #[test]

@@ -319,3 +319,79 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason<T>(result: Result<T, DecodeError>) -> Reason {
+        match result {
+            Ok(_) => panic!("the bytes are wrong"),
+            Err(error) => error.reason,
+        }
+    }
+
+    #[test]
+    fn a_varint_has_at_most_32_bits() {
+        let read = |bytes: &[u8]| Reader::new(bytes).unsigned_varint();
+        assert_eq!(read(&[0x7f]), Ok(127));
+        assert_eq!(read(&[0x80, 1]), Ok(128));
+        assert_eq!(read(&[0xff, 0xff, 0xff, 0xff, 0x0f]), Ok(u32::MAX));
+        assert_eq!(reason(read(&[0xff, 0xff, 0xff, 0xff, 0x1f])), Reason::VarintTooLong);
+        assert_eq!(reason(read(&[0x80, 0x80, 0x80, 0x80, 0x80, 0])), Reason::VarintTooLong);
+        assert_eq!(reason(read(&[0x80])), Reason::Truncated { needed: 1, left: 0 });
+    }
+
+    #[test]
+    fn an_array_fits_the_bytes_left_and_the_limit() {
+        let array = |count: usize, left: usize, element_bytes_min| {
+            let mut bytes = (count as i32).to_be_bytes().to_vec();
+            bytes.resize(4 + left, 0);
+            Reader::new(&bytes).array(false, element_bytes_min, Reader::i8).map(|elements| elements.len())
+        };
+        assert_eq!(array(10, 10, 1), Ok(10));
+        assert_eq!(reason(array(11, 10, 1)), Reason::ArrayTooLong { count: 11, left: 10 });
+        assert_eq!(reason(array(6, 10, 2)), Reason::ArrayTooLong { count: 6, left: 10 });
+        let max = ARRAY_COUNT_MAX;
+        assert_eq!(array(max, max + 1, 1), Ok(max));
+        assert_eq!(reason(array(max + 1, max + 1, 1)), Reason::ArrayTooLong { count: max + 1, left: max + 1 });
+    }
+
+    #[test]
+    fn a_struct_has_a_limited_number_of_tagged_fields() {
+        let fields = |count: u32| {
+            let mut bytes = Vec::new();
+            crate::wire::put::unsigned_varint(&mut bytes, count);
+            (0..count).for_each(|tag| crate::wire::put::tagged_field(&mut bytes, tag, |_| {}));
+            let mut reader = Reader::new(&bytes);
+            reader.skip_tagged_fields().and_then(|()| reader.finish())
+        };
+        assert_eq!(fields(TAGGED_FIELDS_MAX as u32), Ok(()));
+        assert!(matches!(reason(fields(TAGGED_FIELDS_MAX as u32 + 1)), Reason::TooManyTaggedFields { .. }));
+    }
+
+    #[test]
+    fn a_string_is_not_null_not_negative_not_too_long_and_utf8() {
+        let fixed = |bytes: &[u8]| reason(Reader::new(bytes).string(false));
+        assert_eq!(fixed(&[0xff, 0xff]), Reason::UnexpectedNull);
+        assert_eq!(fixed(&[0xff, 0xfe]), Reason::NegativeLength(-2));
+        assert_eq!(fixed(&[0, 1, 0xff]), Reason::NotUtf8);
+        assert_eq!(fixed(&[0, 2, b'a']), Reason::Truncated { needed: 2, left: 1 });
+        assert_eq!(Reader::new(&[0xff, 0xff]).nullable_string(false), Ok(None));
+        assert_eq!(reason(Reader::new(&[0]).string(true)), Reason::UnexpectedNull);
+        let mut long = vec![0x81, 0x80, 2];
+        long.resize(3 + 32_768, b'a');
+        assert_eq!(reason(Reader::new(&long).string(true)), Reason::StringTooLong(32_768));
+        long[0] = 0x80;
+        long[1] = 0x80;
+        assert_eq!(Reader::new(&long).string(true).map(str::len), Ok(32_767));
+    }
+
+    #[test]
+    fn the_error_says_where() {
+        let mut reader = Reader::new(&[0, 0, 0, 1, 0, 5, b'a']);
+        assert_eq!(reader.i32(), Ok(1));
+        let error = reader.string(false).unwrap_err();
+        assert_eq!(error.to_string(), "at byte 6: the value needs 5 bytes but 1 are left");
+    }
+}
