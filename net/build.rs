@@ -4,8 +4,9 @@
 //! - `build/types.rs`: `ApiKey`, the modules, the structs with their docs and defaults.
 //! - `build/codec.rs`: `decode`, `encode` and `into_owned` of a struct.
 //!
-//! Everything goes to `OUT_DIR/api.rs`, which `src/api.rs` includes. The generated code holds no loop and no
-//! arithmetic: it calls `wire::Reader` and `wire::put` in the order of the schema, under conditions on the version.
+//! Everything goes to `OUT_DIR/api.rs`, which `src/api.rs` includes. The generated code computes no
+//! length and allocates nothing itself: it calls `wire::Reader` and `wire::put` in the order of the schema, under
+//! conditions on the version.
 
 #[path = "build/codec.rs"]
 mod codec;

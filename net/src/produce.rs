@@ -38,7 +38,7 @@ impl<'a> RequestView<'a> {
     /// Decodes a request body of this version, validating all of it.
     ///
     /// # Errors
-    /// If the version is unknown, the bytes are no such request, or bytes are left over.
+    /// If the version is unknown, or the bytes are no such request.
     pub fn decode(reader: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError> {
         if !ApiKey::Produce.valid_versions().contains(&version) {
             return Err(reader.error(Reason::UnsupportedVersion(version)));
