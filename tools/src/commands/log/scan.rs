@@ -73,6 +73,7 @@ impl Scan {
         if left == 0 {
             return Ok(Ok(Found::End));
         }
+        self.buffer.clear();
         self.fill(left.min(HEADER_BYTES as u64) as usize)?;
         if self.buffer.iter().all(|&byte| byte == 0) {
             return self.unused(position, left);
@@ -95,8 +96,7 @@ impl Scan {
 
     /// Reads on until the buffer has `wanted` bytes of the current batch.
     fn fill(&mut self, wanted: usize) -> io::Result<()> {
-        // A new batch begins where the last one ended, which is where the file stands.
-        let start = if wanted <= HEADER_BYTES { 0 } else { self.buffer.len() };
+        let start = self.buffer.len();
         self.buffer.resize(wanted, 0);
         self.file.read_exact(&mut self.buffer[start..])
     }

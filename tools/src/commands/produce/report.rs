@@ -94,7 +94,7 @@ impl Report {
         }
         let first: Vec<String> = self.first_failed.iter().map(|&tag| self.place(tag)).collect();
         let more = if self.failed > first.len() as u64 { ", …" } else { "" };
-        let noun = if self.failed == 1 { "line was" } else { "lines were" };
+        let noun = if self.given == 1 { "line" } else { "lines" };
         let mut message = format!(
             "{} of {} {noun} not acknowledged: {}{more}",
             grouped(self.failed),
@@ -145,7 +145,7 @@ mod tests {
         let failed = tags[5..].iter().rev().copied().collect();
         report.deliver(&Delivery { partition: 0, tags: failed, bytes: 1, failure: Some(failure("no room")) });
         let (message, remedy) = report.complaint().unwrap();
-        assert!(message.starts_with("15 of 20 lines were not acknowledged: line 6, line 7, "), "{message}");
+        assert!(message.starts_with("15 of 20 lines not acknowledged: line 6, line 7, "), "{message}");
         assert!(message.contains("line 15, …\n  15 because: no room"), "{message}");
         assert_eq!(remedy.as_deref(), Some("do this"));
     }
