@@ -253,6 +253,10 @@ impl Coordinator {
             Then::Created(id) => {
                 if let Some(mut group) = groups.remove(&id) {
                     group.dissolve(group_outcome(failure), &mut turn);
+                    if !group.offsets.is_empty() {
+                        // Somebody has committed to it from outside meanwhile: that stays.
+                        group_or_simple(groups, &id, now.wall_ms).offsets = group.offsets;
+                    }
                 }
             }
             Then::Emptied => {}

@@ -79,3 +79,6 @@ impl Default for Config {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -80,6 +80,10 @@ impl Offsets {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.topics.is_empty()
+    }
+
     /// Every offset, by topic and partition.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, i32, &Committed)> {
         self.topics.iter().flat_map(|(topic, partitions)| {

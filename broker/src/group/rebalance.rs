@@ -115,14 +115,19 @@ impl Group {
             let delay_ms = turn.config.initial_rebalance_delay_ms;
             let remaining_ms = self.rebalance_timeout_ms().saturating_sub(delay_ms);
             self.initial = Some(InitialDelay { delay_ms, remaining_ms, member_added: false });
-            let deadline_ms = turn.now.now_ms.saturating_add(delay_ms);
-            self.join_timer = Some(turn.timers.set(deadline_ms, Due::Join(self.id.clone())));
+            self.wait_initially(delay_ms, turn);
         } else {
             self.wait_for_joins(turn);
             if self.has_all_joined() {
                 self.complete_join(turn);
             }
         }
+    }
+
+    /// Without a delay the members that come in the same turn are still waited for.
+    fn wait_initially(&mut self, delay_ms: u64, turn: &mut Turn<'_>) {
+        let deadline_ms = turn.now.now_ms.saturating_add(delay_ms);
+        self.join_timer = Some(turn.timers.set(deadline_ms, Due::Join(self.id.clone())));
     }
 
     fn wait_for_joins(&mut self, turn: &mut Turn<'_>) {
@@ -148,7 +153,7 @@ impl Group {
             let delay_ms = turn.config.initial_rebalance_delay_ms.min(initial.remaining_ms);
             let remaining_ms = initial.remaining_ms.saturating_sub(initial.delay_ms);
             self.initial = Some(InitialDelay { delay_ms, remaining_ms, member_added: false });
-            self.join_timer = Some(turn.set_after(delay_ms, Due::Join(self.id.clone())));
+            self.wait_initially(delay_ms, turn);
             return;
         }
         self.complete_join(turn);
