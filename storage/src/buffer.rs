@@ -104,7 +104,7 @@ impl Pool {
         let fits = |used: usize| used.checked_add(size).filter(|&after| after <= self.shared.budget_bytes);
         self.shared.used_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
         let memory = self.shared.free[usize::from(class)].pop().unwrap_or_else(|| Memory::allocate(class));
-        Some(Buffer { region: Region { memory: Some(memory), pool: Arc::clone(&self.shared) } })
+        Some(Buffer { region: Region { memory: Some(memory), pool: Arc::clone(&self.shared) }, length: size })
     }
 
     /// Bytes handed out and not yet returned.
@@ -155,9 +155,25 @@ impl Drop for Region {
 #[derive(Debug)]
 pub struct Buffer {
     region: Region,
+    /// Bytes of the region that it shows: all of them, unless it was shortened.
+    length: usize,
 }
 
 impl Buffer {
+    /// Shows only the first `length` bytes from now on: a read into it is not longer.
+    ///
+    /// # Panics
+    /// If it is shorter already.
+    pub fn shorten(&mut self, length: usize) {
+        assert!(length <= self.length, "a buffer is shortened, not extended");
+        self.length = length;
+    }
+
+    /// Shows the whole region again.
+    pub fn show_all(&mut self) {
+        self.length = self.region.capacity();
+    }
+
     /// Shares the first `length` bytes, immutable from now on.
     ///
     /// # Panics
@@ -179,15 +195,16 @@ impl Deref for Buffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: the memory is initialised for its whole capacity, and this Buffer is its only holder.
-        unsafe { std::slice::from_raw_parts(self.region.start(), self.region.capacity()) }
+        // SAFETY: the memory is initialised for its whole capacity, which `length` never exceeds, and this Buffer is
+        // its only holder.
+        unsafe { std::slice::from_raw_parts(self.region.start(), self.length) }
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in deref, and `&mut self` makes the access exclusive.
-        unsafe { std::slice::from_raw_parts_mut(self.region.start(), self.region.capacity()) }
+        unsafe { std::slice::from_raw_parts_mut(self.region.start(), self.length) }
     }
 }
 
@@ -279,7 +296,7 @@ impl Slice {
     /// The unique buffer again, if nobody else holds a part of its region.
     #[must_use]
     pub fn into_buffer(self) -> Option<Buffer> {
-        Arc::into_inner(self.region).map(|region| Buffer { region })
+        Arc::into_inner(self.region).map(|region| Buffer { length: region.capacity(), region })
     }
 }
 

@@ -1,21 +1,36 @@
 //! One shard's durable logs: journal, segments, indexes, recovery.
+//!
+//! | what | where |
+//! |---|---|
+//! | the shard's side: append, read, events | [`store`] |
+//! | one log | [`log`], [`segment`], `tail` |
+//! | what makes appends durable | [`journal`] |
+//! | what makes the journal short | [`checkpoint`] |
+//! | from files to stores at a start | [`recovery`], [`disk`] |
+//! | record batches | [`batch`], [`record`], [`builder`], [`compression`], [`validate`] |
+//! | what a log remembers | [`producers`], [`epochs`], [`index`] |
+//! | memory and I/O as data | [`buffer`], [`io`], [`simulated`] |
 
 pub mod batch;
 pub mod buffer;
 pub mod builder;
+pub mod checkpoint;
 pub mod compression;
 pub mod disk;
 pub mod epochs;
 pub mod error;
 pub mod index;
 pub mod io;
+pub mod journal;
 pub mod log;
 pub mod producers;
 pub mod record;
 pub mod recovery;
 pub mod scan;
+pub mod segment;
 pub mod simulated;
 pub mod store;
+mod tail;
 pub mod validate;
 pub mod varint;
 

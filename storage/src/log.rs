@@ -1,6 +1,7 @@
 //! One partition's log: its name, its configuration and its state.
 
 pub mod config;
+pub(crate) mod state;
 
 pub use config::{Durability, LogConfig};
 

@@ -1,66 +1,183 @@
-//! From the files of a data directory to the stores of its shards.
+//! From the files of a data directory to the stores of its shards, blocking, before the first turn.
+//!
+//! ```text
+//! skein.meta ─► checkpoint ─► journals of that start, all shards' ─► logs ─► stores of any number of shards
+//!
+//! into_stores, safe to interrupt anywhere:
+//!   raise the incarnation ─► finish closed segments, write what is too much to carry
+//!     ─► write the rest to new journals ─► write the base checkpoint ═► its rename makes the start count
+//!     ─► recycle the old extents
+//! ```
+//!
+//! Its time is bounded by the journals, not by the data: no segment is scanned.
+
+mod carry;
+mod checkpoints;
+mod found;
+mod identity;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use crate::Error;
+use crate::batch;
 use crate::disk::Disk;
+use crate::journal::format::Entry;
+use crate::journal::replay::{self, ExtentFile, JournalId, Replayed, Scope};
 use crate::log::LogId;
+use crate::segment::segment_path;
 use crate::store::{self, Store};
 
-/// Who a data directory is. For an existing directory its own identity counts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// Distinguishes this directory from every other.
-    pub directory_id: [u8; 16],
-    /// The cluster it belongs to: opaque to storage, at most 64 bytes.
-    pub cluster_id: Vec<u8>,
-}
+pub use identity::{CLUSTER_ID_BYTES_MAX, FILE as IDENTITY_FILE, Identity};
+
+use found::{At, Found};
 
 /// What recovery found in a data directory, before it is dealt out to shards.
 pub struct Recovered<'a> {
     disk: &'a dyn Disk,
     identity: Identity,
+    /// The number of the latest start that wrote anything.
+    incarnation: u64,
+    logs: BTreeMap<LogId, Found>,
+    extents: Vec<ExtentFile>,
+    checkpoints: Vec<PathBuf>,
 }
 
-/// Reads the newest checkpoint and replays every journal. A directory that is missing or empty becomes a new one
-/// with the identity `fresh`.
+impl std::fmt::Debug for Recovered<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recovered").field("identity", &self.identity).field("logs", &self.logs.len()).finish()
+    }
+}
+
+/// Reads the newest checkpoint and replays every journal. Changes nothing. An empty directory will become a new
+/// one with the identity `fresh`.
 ///
 /// # Errors
 /// See [`Error`]: not ours, newer, corrupt, or refused by the operating system.
 pub fn recover<'a>(disk: &'a dyn Disk, fresh: &Identity) -> Result<Recovered<'a>, Error> {
-    Ok(Recovered { disk, identity: fresh.clone() })
+    recover_with(disk, fresh, false)
+}
+
+/// [`recover`] with the fault planted that takes an earlier start's groups for good.
+///
+/// # Errors
+/// As [`recover`].
+#[cfg(feature = "planted-faults")]
+pub fn recover_planted<'a>(
+    disk: &'a dyn Disk,
+    fresh: &Identity,
+    planted: Option<store::PlantedFault>,
+) -> Result<Recovered<'a>, Error> {
+    recover_with(disk, fresh, planted == Some(store::PlantedFault::AcceptOldIncarnation))
+}
+
+fn recover_with<'a>(disk: &'a dyn Disk, fresh: &Identity, accepts_old: bool) -> Result<Recovered<'a>, Error> {
+    let (identity, latest) = identity::read(disk)?.unwrap_or_else(|| (fresh.clone(), 0));
+    let checkpoint = checkpoints::read(disk, identity.directory_id)?;
+    let extents = replay::list(disk)?;
+    let mut logs = BTreeMap::new();
+    for (id, record) in checkpoint.logs {
+        logs.insert(id, Found::from_record(record, disk)?);
+    }
+    if let Some(incarnation) = checkpoint.incarnation {
+        let scope = Scope { incarnation, directory_id: identity.directory_id, accepts_old };
+        let journals = replay::replay(disk, &extents, scope, &checkpoint.first_ordinals)?;
+        apply(&journals, &mut logs)?;
+    }
+    for found in logs.values_mut().filter(|found| !found.is_deleted) {
+        found.complete(disk)?;
+    }
+    let used = extents.iter().filter_map(|extent| extent.header).map(|header| header.incarnation);
+    let incarnation = used.chain([latest]).max().unwrap_or(latest);
+    Ok(Recovered { disk, identity, incarnation, logs, extents, checkpoints: checkpoint.files })
+}
+
+/// Applies the entries of all journals, each shard's two in their common order.
+fn apply(journals: &BTreeMap<JournalId, Replayed>, logs: &mut BTreeMap<LogId, Found>) -> Result<(), Error> {
+    let shards: std::collections::BTreeSet<u32> = journals.keys().map(|id| id.shard).collect();
+    for shard in shards {
+        let of = |is_cached| journals.get(&JournalId { shard, is_cached }).into_iter().flat_map(Replayed::entries);
+        let (mut durable, mut cached) = (of(false).peekable(), of(true).peekable());
+        loop {
+            let takes_durable = match (durable.peek(), cached.peek()) {
+                (Some((order, ..)), Some((other, ..))) => order <= other,
+                (first, _) => first.is_some(),
+            };
+            let next = if takes_durable { durable.next() } else { cached.next() };
+            let Some((order, path, position, entry)) = next else { break };
+            let Entry { log, body, .. } = entry;
+            let found = logs.entry(log).or_insert_with(|| Found::new(log));
+            if !found.is_deleted {
+                found.apply(At { path, position, order }, &body)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 impl Recovered<'_> {
     /// Who the data directory is.
+    #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
     /// The logs that were found, ordered by id.
+    #[must_use]
     pub fn logs(&self) -> Vec<LogId> {
-        Vec::new()
+        self.logs.values().filter(|found| !found.is_deleted).map(|found| found.id).collect()
     }
 
-    /// All batches of a log from its start offset on (the metadata log), checked. Empty if there is no such log.
+    /// First and end offset of a log; none if there is no such log.
+    #[must_use]
+    pub fn offsets_of(&self, id: LogId) -> Option<(i64, i64)> {
+        self.logs.get(&id).filter(|found| !found.is_deleted).map(|found| (found.start_offset, found.end_offset))
+    }
+
+    /// All batches of a log (the metadata log), checked: from the one that holds its start offset on. Empty if
+    /// there is no such log.
     ///
     /// # Errors
     /// [`Error::Corrupt`] or [`Error::Io`].
     pub fn records_of(&self, id: LogId) -> Result<Vec<u8>, Error> {
-        let _ = (id, self.disk);
-        Ok(Vec::new())
+        let mut records = Vec::new();
+        let Some(found) = self.logs.get(&id).filter(|found| !found.is_deleted) else { return Ok(records) };
+        for (&base, segment) in &found.segments {
+            let bytes = found.read(self.disk, base, 0, segment.segment.bytes)?;
+            let mut batches = batch::batches(&bytes);
+            loop {
+                let at = batches.position();
+                match batches.next() {
+                    None => break,
+                    Some(Ok(batch)) if batch.crc() == batch.computed_crc() => {
+                        if batch.next_offset() > found.start_offset {
+                            records.extend_from_slice(batch.bytes());
+                        }
+                    }
+                    Some(_) => {
+                        let path = segment_path(&found.directory, base);
+                        return Err(Error::corrupt(path, at as u64, "a record batch is damaged"));
+                    }
+                }
+            }
+        }
+        Ok(records)
     }
 
-    /// Makes the recovered state that of `shards` fresh stores; log `id` goes to the store `place(id)`. Journals
-    /// and memory start empty but for what is carried over. Idempotent at any interruption.
+    /// Makes the recovered state that of `shards` fresh stores; log `id` goes to the store `place(id)`. Safe to
+    /// interrupt anywhere: the next [`recover`] finds the same.
     ///
     /// # Errors
     /// [`Error::Io`], among others where the disk is full.
+    ///
+    /// # Panics
+    /// If `place` names a store that there is not.
     pub fn into_stores(
         self,
         shards: usize,
         place: impl Fn(LogId) -> usize,
         options: &store::Options,
     ) -> Result<Vec<Store>, Error> {
-        let _ = (shards, place, options);
-        Ok(Vec::new())
+        carry::into_stores(self, shards, &place, options)
     }
 }

@@ -1,142 +1,444 @@
-//! One shard's logs and the journals that make them durable.
+//! One shard's logs and the journals that make them durable: a state machine without I/O and without a clock.
+//!
+//! ```text
+//! append ─► validate ─► tail (memory) ─► journal group ─► Event::Durable
+//!                          │                  (acknowledged from here on)
+//!                          └─► round: whole blocks to segments ─► sync ─► checkpoint ─► extents free again
+//!
+//! read ─► tail, or segment file through the index
+//! ```
+//!
+//! A turn: [`Store::complete`] what ended, calls by the shard, [`Store::step`], [`Store::next_event`] until none,
+//! [`Store::requests`].
 
+mod append;
+mod cleanup;
+pub(crate) mod deferred;
+mod fetch;
+pub(crate) mod files;
+mod journaling;
 pub mod outcome;
+pub(crate) mod purpose;
+mod read;
+mod records;
+mod round;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use rustc_hash::FxHashMap;
 
 use crate::buffer::{Pool, Slice};
-use crate::io;
-use crate::log::{LogConfig, LogId, Now, Slot};
+use crate::io::{Completion, Done, Failure, Request};
+use crate::journal::{Journal, format::Body, writer};
+use crate::log::state::Log;
+use crate::log::{Durability, LogConfig, LogId, Now, Slot};
 
+pub use crate::epochs::EpochEnd;
 pub use outcome::{
-    Append, AppendToken, EpochEnd, Event, Full, Lookup, LookupToken, Origin, Read, ReadRequest, ReadToken, ReaderId,
+    Append, AppendToken, Event, Full, Lookup, LookupToken, Origin, Read, ReadRequest, ReadToken, ReaderId,
 };
+
+use cleanup::Removal;
+use fetch::Fetches;
+use files::Files;
+use purpose::Purpose;
+use round::Rounds;
 
 /// The largest batch a log takes, whatever its configuration says: a batch fits a journal extent.
 pub const BATCH_BYTES_MAX: usize = 8 << 20;
+/// Most bytes a compressed batch may decompress to.
+pub const DECOMPRESSED_BYTES_MAX: u64 = 128 << 20;
+/// Bytes of appends that may wait for decompression or the disk.
+const DEFERRED_BYTES_MAX: usize = 32 << 20;
 
 /// What a shard's store may use.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Memory for appended records that are not durable in their segments yet, in bytes.
+    /// Memory for appended records, in bytes: those not durable in their segments yet, and recent ones for reads.
     pub tail_bytes: usize,
-    /// Memory for journal groups in the making and for reads from disk, in bytes.
+    /// Memory for reads from disk, in bytes.
     pub buffer_bytes: usize,
-    /// Files open at once, at the most.
+    /// Files open at once, at about the most.
     pub open_files_max: usize,
     /// Whether files bypass the page cache (`O_DIRECT`).
     pub direct: bool,
+    /// Whether the file system honours [`crate::io::Op::SyncAll`] (FUSE does not): one instead of many syncs.
+    pub sync_all: bool,
+    /// The fault to make, for the test that finds it.
+    #[cfg(feature = "planted-faults")]
+    pub planted: Option<PlantedFault>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { tail_bytes: 128 << 20, buffer_bytes: 64 << 20, open_files_max: 256, direct: true }
+        Self {
+            tail_bytes: 128 << 20,
+            buffer_bytes: 64 << 20,
+            open_files_max: 256,
+            direct: true,
+            sync_all: false,
+            #[cfg(feature = "planted-faults")]
+            planted: None,
+        }
     }
 }
 
-/// One shard's durable logs, as a state machine: no I/O, no clock.
+/// A fault that the simulator must find.
+#[cfg(feature = "planted-faults")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlantedFault {
+    /// Report a journal group as durable when it is submitted.
+    AcknowledgeBeforeCompletion,
+    /// Write the durable journal without waiting for the device.
+    SkipSync,
+    /// At recovery, take groups of an earlier start in a recycled extent for good.
+    AcceptOldIncarnation,
+}
+
+/// Who a store is within its data directory.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Identity {
+    pub(crate) shard: u32,
+    pub(crate) incarnation: u64,
+    pub(crate) directory_id: [u8; 16],
+}
+
+/// What is to be told, before it is.
+#[derive(Debug)]
+enum Queued {
+    /// The log's durable end moved; told once with its newest value.
+    Durable(Slot, LogId),
+    Event(Event),
+}
+
+/// One shard's durable logs.
 #[derive(Debug)]
 pub struct Store {
+    options: Options,
+    identity: Identity,
     tails: Pool,
+    buffers: Pool,
+    logs: Vec<Option<Box<Log>>>,
+    free: Vec<Slot>,
+    by_id: FxHashMap<LogId, Slot>,
+    durable_journal: Journal,
+    cached_journal: Journal,
+    /// Rises with every snapshot a checkpoint takes; entries carry it.
+    order: u64,
+    files: Files<Purpose>,
+    rounds: Rounds,
+    fetches: Fetches,
+    events: VecDeque<Queued>,
+    /// Logs with appends that wait.
+    deferred: VecDeque<Slot>,
+    deferred_bytes: usize,
+    next_append: u64,
+    /// Logs by the time retention must look at them.
+    due: BTreeSet<(u64, Slot)>,
+    /// By the time they are due.
+    removals: BTreeMap<(u64, u64), Removal>,
+    next_removal: u64,
+    /// Bytes appended since the last round began.
+    appended_bytes: usize,
+    /// Tails that are durable in their files and kept for reads, oldest first.
+    cached_tails: VecDeque<(Slot, LogId)>,
+    was_refused: bool,
+    is_disk_full: bool,
+    retry_at: Option<u64>,
+    is_failed: bool,
+    is_stopping: bool,
+    now: Now,
 }
 
 impl Store {
+    pub(crate) fn new(options: &Options, identity: Identity) -> Self {
+        let journal = |durability| {
+            let Identity { shard, incarnation, directory_id } = identity;
+            let direct = options.direct;
+            Journal::new(writer::Identity { durability, shard, incarnation, directory_id, direct })
+        };
+        #[cfg_attr(not(feature = "planted-faults"), expect(unused_mut, reason = "only a planted fault changes it"))]
+        let mut store = Self {
+            options: options.clone(),
+            identity,
+            tails: Pool::new(options.tail_bytes),
+            buffers: Pool::new(options.buffer_bytes),
+            logs: Vec::new(),
+            free: Vec::new(),
+            by_id: FxHashMap::default(),
+            durable_journal: journal(Durability::Durable),
+            cached_journal: journal(Durability::Cached),
+            order: 1,
+            files: Files::new(options.open_files_max),
+            rounds: Rounds::new(),
+            fetches: Fetches::new(),
+            events: VecDeque::new(),
+            deferred: VecDeque::new(),
+            deferred_bytes: 0,
+            next_append: 0,
+            due: BTreeSet::new(),
+            removals: BTreeMap::new(),
+            next_removal: 0,
+            appended_bytes: 0,
+            cached_tails: VecDeque::new(),
+            was_refused: false,
+            is_disk_full: false,
+            retry_at: None,
+            is_failed: false,
+            is_stopping: false,
+            now: Now { monotonic_ns: 0, wall_ms: 0 },
+        };
+        #[cfg(feature = "planted-faults")]
+        {
+            store.durable_journal.planted = options.planted;
+        }
+        store
+    }
+
+    /// Goes on in the extent that recovery wrote.
+    pub(crate) fn resume_journal(&mut self, start: writer::Start) {
+        self.durable_journal.resume(start);
+    }
+
+    /// Takes an extent of an earlier start into use; whether it is wanted.
+    pub(crate) fn recycle_extent(&mut self, path: &std::path::Path) -> bool {
+        self.durable_journal.recycle(path.to_path_buf())
+    }
+
+    /// Memory for appended records.
+    pub(crate) fn tail_pool(&self) -> &Pool {
+        &self.tails
+    }
+
+    /// Gives a log that recovery found a slot; it can be used once it is attached.
+    pub(crate) fn adopt(&mut self, log: Log) -> Slot {
+        let id = log.id;
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.logs.push(None);
+            Slot(u32::try_from(self.logs.len() - 1).expect("logs of a shard are counted in 32 bits"))
+        });
+        self.logs[slot.index()] = Some(Box::new(log));
+        let before = self.by_id.insert(id, slot);
+        assert!(before.is_none(), "a log has one slot");
+        slot
+    }
+
     /// Opens the log `id` with what recovery found of it, else empty. Its files lie in `logs/<directory>`, made
-    /// at the first block written.
+    /// at the first block written; `directory` is a file name, and counts only for a new log.
     pub fn attach(&mut self, id: LogId, directory: &str, config: LogConfig, now: Now) -> Slot {
-        let _ = (id, directory, config, now);
-        Slot(0)
+        self.now = now;
+        let slot = self.by_id.get(&id).copied().unwrap_or_else(|| self.adopt(Log::new(id, directory)));
+        let log = self.log_mut(slot);
+        assert!(!log.is_attached, "a log is attached once");
+        log.is_attached = true;
+        log.config = config;
+        self.schedule_retention(slot);
+        slot
     }
+
     /// The slot of an attached log.
+    #[must_use]
     pub fn slot_of(&self, id: LogId) -> Option<Slot> {
-        let _ = id;
-        None
+        self.by_id.get(&id).copied().filter(|&slot| self.log(slot).is_attached)
     }
+
+    /// Logs that recovery found and nobody attached: what remains of deleted ones, to be given to
+    /// [`Store::discard`].
+    #[must_use]
+    pub fn unattached(&self) -> Vec<LogId> {
+        self.logs.iter().flatten().filter(|log| !log.is_attached).map(|log| log.id).collect()
+    }
+
+    /// Deletes a log that was found and not attached.
+    pub fn discard(&mut self, id: LogId, now: Now) {
+        if let Some(&slot) = self.by_id.get(&id)
+            && !self.log(slot).is_attached
+        {
+            self.delete(slot, now);
+        }
+    }
+
     /// Replaces the log's configuration.
     pub fn reconfigure(&mut self, slot: Slot, config: LogConfig, now: Now) {
-        let _ = (slot, config, now);
+        self.now = now;
+        let before = std::mem::replace(&mut self.log_mut(slot).config, config);
+        if before.durability != self.log(slot).config.durability {
+            self.change_journal(slot);
+        }
+        self.schedule_retention(slot);
     }
-    /// Forgets the log; its files are removed in the background, also after a crash. The slot may be used again.
-    pub fn delete(&mut self, slot: Slot, now: Now) {
-        let _ = (slot, now);
+
+    fn log(&self, slot: Slot) -> &Log {
+        self.logs[slot.index()].as_deref().expect("a slot is used between attach and delete")
     }
-    /// Appends one batch. Nothing is durable until [`Event::Durable`] says so.
-    pub fn append(&mut self, slot: Slot, records: &[u8], origin: Origin, leader_epoch: i32, now: Now) -> Append {
-        let _ = (slot, records, origin, leader_epoch, now);
-        Append::Failed
+
+    fn log_mut(&mut self, slot: Slot) -> &mut Log {
+        self.logs[slot.index()].as_deref_mut().expect("a slot is used between attach and delete")
     }
-    /// Reads whole batches; their bytes are pushed to `out`.
-    pub fn read(&mut self, slot: Slot, request: ReadRequest, out: &mut Vec<Slice>) -> Read {
-        let _ = (slot, request, out);
-        Read::Failed
+
+    /// The log if the slot is still its own.
+    fn log_if(&mut self, slot: Slot, id: LogId) -> Option<&mut Log> {
+        self.logs.get_mut(slot.index())?.as_deref_mut().filter(|log| log.id == id)
     }
+
     /// First offset of the log.
+    #[must_use]
     pub fn start_offset(&self, slot: Slot) -> i64 {
-        let _ = slot;
-        0
+        self.log(slot).start_offset
     }
+
     /// Offset the next record will get: the end of what is appended.
+    #[must_use]
     pub fn end_offset(&self, slot: Slot) -> i64 {
-        let _ = slot;
-        0
+        self.log(slot).end_offset
     }
+
     /// The offset after the last durable record.
+    #[must_use]
     pub fn durable_end(&self, slot: Slot) -> i64 {
-        let _ = slot;
-        0
+        self.log(slot).durable_end
     }
+
     /// Bytes of the log's batches.
+    #[must_use]
     pub fn size_bytes(&self, slot: Slot) -> u64 {
-        let _ = slot;
-        0
+        self.log(slot).size_bytes()
     }
-    /// The leader epoch of the last batch, or of the last call of [`Store::append`] that assigned one.
+
+    /// The leader epoch of the last batch; none if the log never had one.
+    #[must_use]
     pub fn last_epoch(&self, slot: Slot) -> Option<i32> {
-        let _ = slot;
-        None
+        self.log(slot).epochs.latest().map(|latest| latest.epoch)
     }
-    /// Where `epoch` ended, as OffsetForLeaderEpoch wants it.
-    pub fn end_offset_for_epoch(&self, slot: Slot, epoch: i32) -> Option<EpochEnd> {
-        let _ = (slot, epoch);
-        None
+
+    /// Where `epoch` ended, as OffsetForLeaderEpoch answers (KIP-101, KIP-279).
+    #[must_use]
+    pub fn end_offset_for_epoch(&self, slot: Slot, epoch: i32) -> EpochEnd {
+        let log = self.log(slot);
+        log.epochs.end_offset_for(epoch, log.end_offset)
     }
-    /// The first record at or after `timestamp`.
-    pub fn find_timestamp(&mut self, slot: Slot, timestamp: i64) -> Lookup {
-        let _ = (slot, timestamp);
-        Lookup::Failed
+
+    /// The epoch of the record at `offset`, if the log knows.
+    #[must_use]
+    pub fn epoch_of(&self, slot: Slot, offset: i64) -> Option<i32> {
+        self.log(slot).epochs.epoch_of(offset)
     }
-    /// The record with the largest timestamp.
-    pub fn max_timestamp(&mut self, slot: Slot) -> Lookup {
-        let _ = slot;
-        Lookup::Failed
+
+    /// The log's idempotent producers.
+    #[must_use]
+    pub fn producers(&self, slot: Slot) -> &crate::producers::Producers {
+        &self.log(slot).producers
     }
-    /// Raises the log's start; [`Event::StartDurable`] follows. Lower than the start or beyond the end changes nothing.
-    pub fn set_start(&mut self, slot: Slot, offset: i64, now: Now) {
-        let _ = (slot, offset, now);
-    }
-    /// One bounded piece of background work; whether there is more.
+
+    /// One bounded piece of background work, of about `budget` bytes; whether there is more.
     pub fn step(&mut self, now: Now, budget: usize) -> bool {
-        let _ = (now, budget);
-        false
+        self.now = now;
+        if self.retry_at.is_some_and(|at| at <= now.monotonic_ns) {
+            self.retry_at = None;
+            self.durable_journal.retry_fill();
+            self.cached_journal.retry_fill();
+        }
+        let more = self.step_deferred(budget) | self.step_searches(budget);
+        self.run_due_retention();
+        self.run_removals();
+        self.step_round();
+        self.release_memory();
+        more
     }
+
     /// What is to be done to files now: call at the end of each turn.
-    pub fn requests(&mut self, out: &mut Vec<io::Request>) {
-        let _ = out;
+    pub fn requests(&mut self, out: &mut Vec<Request>) {
+        if !self.is_failed {
+            self.submit_journals();
+        }
+        self.files.drain_into(out);
     }
+
     /// Takes the end of a request.
-    pub fn complete(&mut self, completion: io::Completion, now: Now) {
-        let _ = (completion, now);
+    pub fn complete(&mut self, completion: Completion, now: Now) {
+        self.now = now;
+        self.files.complete(completion);
+        while let Some(ended) = self.files.next_ended() {
+            self.ended(ended.purpose, ended.result);
+        }
     }
+
+    fn ended(&mut self, purpose: Purpose, result: Result<Done, Failure>) {
+        match purpose {
+            Purpose::Journal(durability) => self.group_written(durability, result.map(drop)),
+            Purpose::Fill(durability) => self.extent_filled(durability, result.map(drop)),
+            Purpose::Round => self.round_op_ended(result.map(drop)),
+            Purpose::Fetch(task) => self.fetched(task, result),
+            Purpose::LastBlock(slot, id) => self.last_block_read(slot, id, result),
+            Purpose::Removal => self.removed(),
+            Purpose::Forgotten => {}
+        }
+    }
+
     /// The next thing that happened.
     pub fn next_event(&mut self) -> Option<Event> {
-        None
+        loop {
+            match self.events.pop_front()? {
+                Queued::Event(event) => return Some(event),
+                Queued::Durable(slot, id) => {
+                    if let Some(log) = self.log_if(slot, id) {
+                        log.has_durable_event = false;
+                        return Some(Event::Durable { slot, end_offset: log.durable_end });
+                    }
+                }
+            }
+        }
     }
+
     /// When [`Store::step`] has something to do by the clock, in monotonic nanoseconds.
+    #[must_use]
     pub fn next_deadline(&self) -> Option<u64> {
-        None
+        let retention = self.due.first().map(|&(at, _)| at);
+        let removal = self.removals.first_key_value().map(|(&(at, _), _)| at);
+        [retention, removal, self.retry_at].into_iter().flatten().min()
     }
+
     /// Stops taking appends and makes everything durable, so that the next start is quick.
-    pub fn begin_stop(&mut self) {}
+    pub fn begin_stop(&mut self) {
+        self.is_stopping = true;
+    }
+
     /// Whether the stop is complete and nothing is in flight.
+    #[must_use]
     pub fn is_stopped(&self) -> bool {
-        self.tails.used_bytes() == 0
+        let is_quiet = self.files.is_idle() && !self.rounds.is_active();
+        let is_written = self.durable_journal.is_idle() && self.cached_journal.is_idle() && self.rounds.is_final_done();
+        self.is_stopping && is_quiet && (is_written || self.is_failed)
+    }
+
+    /// Memory in use for appended records and for reads, in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.tails.used_bytes() + self.buffers.used_bytes()
+    }
+
+    fn push(&mut self, event: Event) {
+        self.events.push_back(Queued::Event(event));
+    }
+
+    fn fail(&mut self, error: crate::Error) {
+        if !self.is_failed {
+            self.is_failed = true;
+            self.push(Event::Fatal(error));
+        }
+    }
+
+    fn journal_of(&mut self, durability: Durability) -> &mut Journal {
+        match durability {
+            Durability::Durable => &mut self.durable_journal,
+            Durability::Cached => &mut self.cached_journal,
+        }
     }
 }
+
+/// Bytes that an entry in the journal holds.
+fn shared(slice: Slice) -> writer::Bytes {
+    writer::Bytes::Shared(slice)
+}
+
+type EntryBody = Body<writer::Bytes>;

@@ -23,6 +23,8 @@ pub struct Faults {
     pub read_errors_per_million: u32,
     /// Syncs that fail with `EIO`.
     pub sync_errors_per_million: u32,
+    /// Errors of these kinds that still come, at the most.
+    pub errors_max: u32,
     /// What the device holds; a write beyond it fails with `ENOSPC`.
     pub capacity_bytes: u64,
     /// The file system has no `O_DIRECT`.
@@ -37,6 +39,7 @@ impl Faults {
         write_errors_per_million: 0,
         read_errors_per_million: 0,
         sync_errors_per_million: 0,
+        errors_max: u32::MAX,
         capacity_bytes: u64::MAX,
         refuses_direct: false,
         lies: false,
@@ -133,6 +136,13 @@ impl Disk {
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.counts
+    }
+
+    /// Bytes of the device that files and directories take.
+    #[must_use]
+    pub fn used_bytes(&self) -> u64 {
+        let blocks: u64 = self.live_nodes().iter().map(|node| self.allocated_blocks(*node)).sum();
+        blocks * BLOCK_BYTES as u64
     }
 
     /// Carries out one operation at this moment.
@@ -283,7 +293,7 @@ impl Disk {
     }
 
     pub(super) fn read(&mut self, node: NodeId, position: u64, buffer: &mut [u8]) -> Result<usize, Failure> {
-        if self.random.chance(self.faults.read_errors_per_million) {
+        if self.strikes(self.faults.read_errors_per_million) {
             return self.fail();
         }
         self.counts.reads += 1;
@@ -304,7 +314,7 @@ impl Disk {
     }
 
     pub(super) fn sync_node(&mut self, node: NodeId) -> Result<Done, Failure> {
-        if self.random.chance(self.faults.sync_errors_per_million) {
+        if self.strikes(self.faults.sync_errors_per_million) {
             if let Some(Node::File(file)) = self.nodes.get_mut(&node) {
                 file.fail_sync();
             }
@@ -397,7 +407,7 @@ impl Disk {
         if self.file(node).blocks_needed(position, bytes) > self.free_blocks() {
             return self.refuse();
         }
-        if self.random.chance(self.faults.write_errors_per_million) {
+        if self.strikes(self.faults.write_errors_per_million) {
             self.write_in_part(node, position, &data);
             return self.fail();
         }
@@ -425,7 +435,7 @@ impl Disk {
     }
 
     fn sync_all(&mut self) -> Result<Done, Failure> {
-        if self.random.chance(self.faults.sync_errors_per_million) {
+        if self.strikes(self.faults.sync_errors_per_million) {
             return self.fail();
         }
         self.counts.syncs += 1;
@@ -491,8 +501,7 @@ impl Disk {
         if self.faults.capacity_bytes == u64::MAX {
             return u64::MAX;
         }
-        let used: u64 = self.live_nodes().iter().map(|node| self.allocated_blocks(*node)).sum();
-        (self.faults.capacity_bytes / BLOCK_BYTES as u64).saturating_sub(used)
+        self.faults.capacity_bytes.saturating_sub(self.used_bytes()) / BLOCK_BYTES as u64
     }
 
     fn allocated_blocks(&self, node: NodeId) -> u64 {
@@ -529,8 +538,14 @@ impl Disk {
         }
     }
 
+    /// Whether an operation fails that does so this often.
+    fn strikes(&mut self, per_million: u32) -> bool {
+        self.faults.errors_max > 0 && self.random.chance(per_million)
+    }
+
     fn fail<T>(&mut self) -> Result<T, Failure> {
         self.counts.errors += 1;
+        self.faults.errors_max = self.faults.errors_max.saturating_sub(1);
         Err(Failure { errno: libc::EIO })
     }
 

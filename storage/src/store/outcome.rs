@@ -149,15 +149,6 @@ pub enum Lookup {
     Failed,
 }
 
-/// Where a leader epoch ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EpochEnd {
-    /// The epoch asked for, or the largest one below it that the log knows.
-    pub epoch: i32,
-    /// The offset after its last record.
-    pub end_offset: i64,
-}
-
 /// What happened since the last call of [`crate::Store::next_event`].
 #[derive(Debug)]
 pub enum Event {

@@ -1,0 +1,544 @@
+//! One journal of one shard: gathers entries, writes them in groups, and keeps extents ready.
+//!
+//! ```text
+//! sequence   0 ............ durable ............ next ............ pushed
+//!            │ on the device   │ group in flight   │ gathering        │
+//!
+//! extents    used (oldest first) … used │ active │ ready … │ being filled with zeros
+//!            freed by a checkpoint ──────────────────► ready
+//! ```
+//!
+//! One group is in flight at a time. A group goes into one extent. Blocks once written are not written again
+//! before their extent is freed.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustc_hash::FxHashSet;
+
+use super::format::{self, Body, ExtentHeader, GROUP_HEADER_BYTES, GroupHeader};
+use super::{DIRECTORY, EXTENT_BYTES, FIRST_EXTENT_BYTES, extent_path};
+use crate::buffer::{Pool, Slice};
+use crate::io::{self, BLOCK_BYTES, Failure, Op, OpenMode};
+use crate::log::{Durability, LogId, Slot};
+use crate::store::files::{FileKey, FileOp, Files};
+use crate::store::purpose::Purpose;
+
+/// A group is closed at this size, unless its first entry alone is larger.
+const GROUP_BYTES_MAX: usize = 3 << 20;
+/// Entries may wait for the journal up to this many bytes.
+pub(crate) const GATHERED_BYTES_MAX: usize = 32 << 20;
+/// Memory for encoding a group.
+const STAGING_BYTES_MAX: usize = 32 << 20;
+/// Extents one journal may use: a checkpoint that lags stops appends before the journal eats the disk.
+const EXTENTS_MAX: usize = 16;
+/// Freed extents that are kept for use.
+const READY_MAX: usize = 4;
+/// Bytes of zeros in one write, and in the buffer behind it.
+const FILL_BYTES: u64 = 1 << 20;
+const ZERO_BYTES: usize = 64 << 10;
+
+const _: () = assert!(16 << 20 <= STAGING_BYTES_MAX - ZERO_BYTES, "the largest region and the zeros fit");
+
+/// Writes of one group that may fail before the shard gives up.
+const FAILURES_MAX: u32 = 2;
+
+/// A name or bytes that an entry in waiting holds.
+#[derive(Debug, Clone)]
+pub(crate) enum Bytes {
+    Shared(Slice),
+    Name(Arc<str>),
+}
+
+impl AsRef<[u8]> for Bytes {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Self::Shared(slice) => slice,
+            Self::Name(name) => name.as_bytes(),
+        }
+    }
+}
+
+/// An entry that waits to be written.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) slot: Slot,
+    pub(crate) log: LogId,
+    pub(crate) body: Body<Bytes>,
+    /// Rises with every snapshot a checkpoint takes.
+    pub(crate) order: u64,
+}
+
+#[derive(Debug)]
+struct Extent {
+    key: FileKey,
+    path: PathBuf,
+    capacity: u64,
+}
+
+#[derive(Debug)]
+struct Used {
+    extent: Extent,
+    ordinal: u64,
+    /// Where the next group goes.
+    position: u64,
+    /// The logs with entries in it.
+    touched: FxHashSet<LogId>,
+}
+
+#[derive(Debug)]
+struct Group {
+    entries: Vec<Pending>,
+    bytes: usize,
+    first_sequence: u64,
+    seed: u32,
+    failures: u32,
+    is_written: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FillStep {
+    Zeros,
+    Sync,
+    Name,
+}
+
+#[derive(Debug)]
+struct Fill {
+    extent: Extent,
+    position: u64,
+    step: FillStep,
+}
+
+/// Where a journal starts from: what recovery carried over into its first extent.
+#[derive(Debug)]
+pub(crate) struct Start {
+    pub(crate) path: PathBuf,
+    pub(crate) capacity: u64,
+    /// Where the next group goes.
+    pub(crate) position: u64,
+    pub(crate) next_sequence: u64,
+    pub(crate) seed: u32,
+    pub(crate) touched: Vec<LogId>,
+}
+
+/// Who a journal is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Identity {
+    pub(crate) durability: Durability,
+    pub(crate) shard: u32,
+    pub(crate) incarnation: u64,
+    pub(crate) directory_id: [u8; 16],
+    pub(crate) direct: bool,
+}
+
+/// How the write of a group ended.
+#[derive(Debug)]
+pub(crate) enum Written {
+    /// Its entries are durable.
+    Durable(Vec<Pending>),
+    /// It goes to another extent.
+    Again,
+    /// It failed too often.
+    Lost(Failure),
+}
+
+/// One journal. Owned by the shard that owns the store.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    identity: Identity,
+    staging: Pool,
+    gathering: VecDeque<Pending>,
+    gathered_bytes: usize,
+    group: Option<Group>,
+    /// An emptied vector of entries, for the next group.
+    spare: Vec<Pending>,
+    next_sequence: u64,
+    durable_before: u64,
+    synced_before: u64,
+    seed: u32,
+    active: Option<Used>,
+    next_ordinal: u64,
+    used: VecDeque<Used>,
+    ready: Vec<Extent>,
+    fill: Option<Fill>,
+    /// Set while zero-filling fails for want of room.
+    is_fill_refused: bool,
+    next_number: u64,
+    #[cfg(feature = "planted-faults")]
+    pub(crate) planted: Option<crate::store::PlantedFault>,
+}
+
+impl Journal {
+    pub(crate) fn new(identity: Identity) -> Self {
+        Self {
+            identity,
+            staging: Pool::new(STAGING_BYTES_MAX),
+            gathering: VecDeque::new(),
+            gathered_bytes: 0,
+            group: None,
+            spare: Vec::new(),
+            next_sequence: 0,
+            durable_before: 0,
+            synced_before: 0,
+            seed: format::first_seed(identity.incarnation, identity.shard, identity.durability),
+            active: None,
+            next_ordinal: 0,
+            used: VecDeque::new(),
+            ready: Vec::new(),
+            fill: None,
+            is_fill_refused: false,
+            // Even numbers for one journal of the shard, odd ones for the other; 0 is recovery's.
+            next_number: if identity.durability == Durability::Durable { 2 } else { 1 },
+            #[cfg(feature = "planted-faults")]
+            planted: None,
+        }
+    }
+
+    /// Goes on in the extent that recovery wrote.
+    pub(crate) fn resume(&mut self, start: Start) {
+        let extent = Extent { key: self.key(0), path: start.path, capacity: start.capacity };
+        let touched = start.touched.into_iter().collect();
+        self.active = Some(Used { extent, ordinal: 0, position: start.position, touched });
+        self.next_ordinal = 1;
+        self.next_sequence = start.next_sequence;
+        self.durable_before = start.next_sequence;
+        self.seed = start.seed;
+    }
+
+    /// Takes an extent of an earlier start into use; whether it is wanted.
+    pub(crate) fn recycle(&mut self, path: PathBuf) -> bool {
+        if self.ready.len() == READY_MAX {
+            return false;
+        }
+        let key = self.next_key();
+        self.ready.push(Extent { key, path, capacity: EXTENT_BYTES });
+        true
+    }
+
+    fn key(&self, number: u64) -> FileKey {
+        FileKey::Extent(number * 2 + u64::from(self.identity.durability == Durability::Cached))
+    }
+
+    fn next_key(&mut self) -> FileKey {
+        self.next_number += 2;
+        self.key(self.next_number)
+    }
+
+    fn mode(&self) -> OpenMode {
+        OpenMode { create: true, write: true, direct: self.identity.direct && self.is_durable() }
+    }
+
+    fn is_durable(&self) -> bool {
+        self.identity.durability == Durability::Durable
+    }
+
+    /// Adds an entry to the group that gathers.
+    pub(crate) fn push(&mut self, entry: Pending) {
+        self.gathered_bytes += entry.body.entry_bytes();
+        self.gathering.push_back(entry);
+    }
+
+    /// The sequence after everything that was pushed.
+    pub(crate) fn pushed(&self) -> u64 {
+        self.next_sequence + self.gathering.len() as u64
+    }
+
+    /// Every entry before this sequence is durable.
+    pub(crate) fn durable_before(&self) -> u64 {
+        self.durable_before
+    }
+
+    /// Whether entries wait and there is no extent, nor one in the making, for them.
+    pub(crate) fn is_starved(&self) -> bool {
+        self.is_fill_refused && self.ready.is_empty()
+    }
+
+    /// Whether so many extents are in use that appends must wait for a checkpoint.
+    pub(crate) fn is_full(&self) -> bool {
+        self.gathered_bytes >= GATHERED_BYTES_MAX
+    }
+
+    /// Extents that are full and wait for a checkpoint.
+    pub(crate) fn used_extents(&self) -> usize {
+        self.used.len()
+    }
+
+    /// The ordinal of the newest full extent, and all logs with entries in the full ones.
+    pub(crate) fn retiring(&self) -> Option<(u64, Vec<LogId>)> {
+        let last = self.used.back()?.ordinal;
+        let mut logs: Vec<LogId> = self.used.iter().flat_map(|used| used.touched.iter().copied()).collect();
+        logs.sort_unstable();
+        logs.dedup();
+        Some((last, logs))
+    }
+
+    /// The ordinal of the oldest extent in use, or of the next one.
+    pub(crate) fn oldest(&self) -> u64 {
+        self.used.front().or(self.active.as_ref()).map_or(self.next_ordinal, |used| used.ordinal)
+    }
+
+    /// All logs with entries in any extent.
+    pub(crate) fn touched(&self) -> Vec<LogId> {
+        let all = self.used.iter().chain(&self.active);
+        let mut logs: Vec<LogId> = all.flat_map(|used| used.touched.iter().copied()).collect();
+        logs.sort_unstable();
+        logs.dedup();
+        logs
+    }
+
+    /// A checkpoint made everything in the extents up to `ordinal` unnecessary.
+    pub(crate) fn free_until(&mut self, ordinal: u64, files: &mut Files<Purpose>) {
+        while self.used.front().is_some_and(|used| used.ordinal <= ordinal) {
+            let extent = self.used.pop_front().expect("looked at just now").extent;
+            if extent.capacity == EXTENT_BYTES && self.ready.len() < READY_MAX {
+                self.ready.push(extent);
+            } else {
+                files.close(extent.key);
+                files.request_name(Op::RemoveFile { path: extent.path }, Purpose::Forgotten);
+            }
+        }
+    }
+
+    /// Syncs what a cached journal wrote, so that a checkpoint may rely on it. Says how many syncs that takes.
+    pub(crate) fn sync(&mut self, files: &mut Files<Purpose>) -> usize {
+        if self.is_durable() || self.synced_before == self.durable_before {
+            return 0;
+        }
+        self.synced_before = self.durable_before;
+        let mode = self.mode();
+        let mut syncs = 0;
+        for used in self.used.iter().chain(&self.active) {
+            files.request(used.extent.key, || used.extent.path.clone(), mode, FileOp::Sync, Purpose::Round);
+            syncs += 1;
+        }
+        syncs
+    }
+
+    /// Starts writing the gathered group if none is in flight, and preparing the next extent.
+    pub(crate) fn submit(&mut self, files: &mut Files<Purpose>) {
+        self.start_fill(files);
+        if self.group.is_none() {
+            self.form_group();
+        }
+        let Some(group) = self.group.as_ref().filter(|group| !group.is_written) else { return };
+        let group_bytes = group.bytes.next_multiple_of(BLOCK_BYTES);
+        if !self.make_room(group_bytes as u64) {
+            return;
+        }
+        self.write_group(files);
+    }
+
+    fn form_group(&mut self) {
+        let Some(first) = self.gathering.front() else { return };
+        let order = first.order;
+        let mut entries = std::mem::take(&mut self.spare);
+        let mut bytes = GROUP_HEADER_BYTES;
+        while let Some(next) = self.gathering.front() {
+            let entry_bytes = next.body.entry_bytes();
+            if next.order != order || (!entries.is_empty() && bytes + entry_bytes > GROUP_BYTES_MAX) {
+                break;
+            }
+            bytes += entry_bytes;
+            entries.push(self.gathering.pop_front().expect("looked at just now"));
+        }
+        self.gathered_bytes -= bytes - GROUP_HEADER_BYTES;
+        let first_sequence = self.next_sequence;
+        self.next_sequence += entries.len() as u64;
+        let seed = self.seed;
+        self.group = Some(Group { entries, bytes, first_sequence, seed, failures: 0, is_written: false });
+    }
+
+    /// Makes the active extent one with room for a group; whether there is one.
+    fn make_room(&mut self, group_bytes: u64) -> bool {
+        if self.active.as_ref().is_some_and(|active| active.position + group_bytes <= active.extent.capacity) {
+            return true;
+        }
+        let needed = group_bytes + BLOCK_BYTES as u64;
+        let Some(at) = self.ready.iter().position(|extent| extent.capacity >= needed) else { return false };
+        let extent = self.ready.swap_remove(at);
+        self.used.extend(self.active.take());
+        self.active = Some(Used { extent, ordinal: self.next_ordinal, position: 0, touched: FxHashSet::default() });
+        self.next_ordinal += 1;
+        true
+    }
+
+    fn write_group(&mut self, files: &mut Files<Purpose>) {
+        let mode = self.mode();
+        let group = self.group.as_mut().expect("formed before");
+        let active = self.active.as_mut().expect("made room before");
+        let header_bytes = if active.position == 0 { BLOCK_BYTES } else { 0 };
+        let group_bytes = group.bytes.next_multiple_of(BLOCK_BYTES);
+        let Some(mut buffer) = self.staging.allocate(header_bytes + group_bytes) else { return };
+        let durable_before =
+            if self.identity.durability == Durability::Durable { self.durable_before } else { self.synced_before };
+        if header_bytes > 0 {
+            let header = ExtentHeader {
+                durability: self.identity.durability,
+                shard: self.identity.shard,
+                incarnation: self.identity.incarnation,
+                ordinal: active.ordinal,
+                first_sequence: group.first_sequence,
+                durable_before,
+                capacity: active.extent.capacity,
+                directory_id: self.identity.directory_id,
+                seed: group.seed,
+            };
+            header.encode(&mut buffer[..BLOCK_BYTES]);
+        }
+        let header = GroupHeader {
+            incarnation: self.identity.incarnation,
+            ordinal: active.ordinal,
+            first_sequence: group.first_sequence,
+            durable_before,
+            order: group.entries[0].order,
+            entries: u32::try_from(group.entries.len()).expect("a group is small"),
+            bytes: u32::try_from(group.bytes).expect("a group is small"),
+            seed: group.seed,
+        };
+        let out = &mut buffer[header_bytes..header_bytes + group_bytes];
+        self.seed = encode_group(out, &header, &group.entries);
+        for entry in &group.entries {
+            active.touched.insert(entry.log);
+        }
+        let data = vec![buffer.freeze(header_bytes + group_bytes)];
+        let durability = match self.identity.durability {
+            #[cfg(feature = "planted-faults")]
+            Durability::Durable if self.planted == Some(crate::store::PlantedFault::SkipSync) => {
+                io::Durability::Buffered
+            }
+            Durability::Durable => io::Durability::Synced,
+            Durability::Cached => io::Durability::Buffered,
+        };
+        let write = FileOp::Write { position: active.position, data, durability };
+        let (key, path) = (active.extent.key, &active.extent.path);
+        files.request(key, || path.clone(), mode, write, Purpose::Journal(self.identity.durability));
+        active.position += (header_bytes + group_bytes) as u64;
+        group.is_written = true;
+    }
+
+    /// With the fault planted that acknowledges early: the entries of the group in flight.
+    #[cfg(feature = "planted-faults")]
+    pub(crate) fn in_flight(&self) -> impl Iterator<Item = &Pending> {
+        self.group.iter().filter(|group| group.is_written).flat_map(|group| &group.entries)
+    }
+
+    /// The write of the group in flight ended.
+    pub(crate) fn written(&mut self, result: Result<(), Failure>) -> Written {
+        let group = self.group.as_mut().expect("one group is in flight");
+        match result {
+            Ok(()) => {
+                let group = self.group.take().expect("just seen");
+                self.durable_before = self.next_sequence;
+                Written::Durable(group.entries)
+            }
+            Err(failure) => {
+                group.failures += u32::from(failure.errno != libc::ENOSPC);
+                group.is_written = false;
+                // What reached the extent is unknown, so nothing more is written to it.
+                self.seed = group.seed;
+                self.used.extend(self.active.take());
+                if group.failures >= FAILURES_MAX { Written::Lost(failure) } else { Written::Again }
+            }
+        }
+    }
+
+    /// Gives back the memory of a group's entries.
+    pub(crate) fn reuse(&mut self, mut entries: Vec<Pending>) {
+        entries.clear();
+        self.spare = entries;
+    }
+
+    /// Whether nothing waits or is in flight.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.gathering.is_empty() && self.group.is_none()
+    }
+
+    fn start_fill(&mut self, files: &mut Files<Purpose>) {
+        let is_needed = self.ready.is_empty() && self.fill.is_none() && !self.is_fill_refused;
+        let is_used = self.active.as_ref().is_some_and(|active| active.position > 2 * BLOCK_BYTES as u64)
+            || !self.gathering.is_empty()
+            || self.group.is_some();
+        let extents = self.used.len() + usize::from(self.active.is_some());
+        if !is_needed || !is_used || extents >= EXTENTS_MAX {
+            return;
+        }
+        let capacity = if extents == 0 { FIRST_EXTENT_BYTES } else { EXTENT_BYTES };
+        let key = self.next_key();
+        let path = extent_path(self.identity.incarnation, self.identity.shard, self.next_number);
+        self.fill = Some(Fill { extent: Extent { key, path, capacity }, position: 0, step: FillStep::Zeros });
+        self.continue_fill(files);
+    }
+
+    fn continue_fill(&mut self, files: &mut Files<Purpose>) {
+        let mode = self.mode();
+        let Some(fill) = &mut self.fill else { return };
+        let purpose = Purpose::Fill(self.identity.durability);
+        let op = match fill.step {
+            FillStep::Zeros => {
+                let mut zeros = self.staging.allocate(ZERO_BYTES).expect("staging holds one group and this");
+                zeros.fill(0);
+                let zeros = zeros.freeze(ZERO_BYTES);
+                let data = vec![zeros; FILL_BYTES as usize / ZERO_BYTES];
+                FileOp::Write { position: fill.position, data, durability: io::Durability::Buffered }
+            }
+            FillStep::Sync => FileOp::Sync,
+            FillStep::Name => {
+                files.request_name(Op::SyncDirectory { path: DIRECTORY.into() }, purpose);
+                return;
+            }
+        };
+        files.request(fill.extent.key, || fill.extent.path.clone(), mode, op, purpose);
+    }
+
+    /// A step of zero-filling ended.
+    ///
+    /// # Errors
+    /// Hands back a failure other than a full disk, which is met by [`Self::retry_fill`] later.
+    pub(crate) fn filled(&mut self, result: Result<(), Failure>, files: &mut Files<Purpose>) -> Result<(), Failure> {
+        let fill = self.fill.as_mut().expect("one extent is being filled");
+        if let Err(failure) = result {
+            let extent = self.fill.take().expect("just seen").extent;
+            self.is_fill_refused = true;
+            files.close(extent.key);
+            files.request_name(Op::RemoveFile { path: extent.path }, Purpose::Forgotten);
+            return Err(failure);
+        }
+        match fill.step {
+            FillStep::Zeros => {
+                fill.position += FILL_BYTES;
+                if fill.position >= fill.extent.capacity {
+                    fill.step = FillStep::Sync;
+                }
+            }
+            FillStep::Sync => fill.step = FillStep::Name,
+            FillStep::Name => {
+                let fill = self.fill.take().expect("just seen");
+                self.ready.push(fill.extent);
+                return Ok(());
+            }
+        }
+        self.continue_fill(files);
+        Ok(())
+    }
+
+    /// Tries again to prepare an extent after a refusal.
+    pub(crate) fn retry_fill(&mut self) {
+        self.is_fill_refused = false;
+    }
+}
+
+/// Writes a whole group, zeros to its end; returns the CRC of its last entry.
+pub(crate) fn encode_group(out: &mut [u8], header: &GroupHeader, entries: &[Pending]) -> u32 {
+    header.encode(out);
+    let mut at = GROUP_HEADER_BYTES;
+    let mut seed = header.seed;
+    for (sequence, entry) in (header.first_sequence..).zip(entries) {
+        seed = entry.body.encode(&mut out[at..], entry.log, sequence, seed);
+        at += entry.body.entry_bytes();
+    }
+    assert_eq!(at, header.bytes as usize, "a group has the size that was gathered");
+    out[at..].fill(0);
+    seed
+}

@@ -1,0 +1,145 @@
+//! The state of one log.
+//!
+//! ```text
+//! offsets    start ........ durable end ........ end
+//!            │ may be read   │ appended, in the journal's hands
+//!
+//! segments   closed │ closed │ closed │ active
+//! tails                       (closed, until its file is durable) │ active
+//! ```
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::checkpoint::record::LogV1;
+use crate::epochs::Epochs;
+use crate::log::{LogConfig, LogId};
+use crate::producers::Producers;
+use crate::segment::Segment;
+use crate::store::deferred::Deferred;
+use crate::tail::Tail;
+
+/// A segment's end in memory, and which segment's.
+#[derive(Debug)]
+pub(crate) struct SegmentTail {
+    pub(crate) base_offset: i64,
+    pub(crate) tail: Tail,
+}
+
+/// One log. Owned by the shard it is placed on.
+#[derive(Debug)]
+pub(crate) struct Log {
+    pub(crate) id: LogId,
+    pub(crate) directory: Arc<str>,
+    pub(crate) config: LogConfig,
+    pub(crate) is_attached: bool,
+    pub(crate) start_offset: i64,
+    pub(crate) end_offset: i64,
+    pub(crate) durable_end: i64,
+    pub(crate) segments: VecDeque<Segment>,
+    pub(crate) tails: VecDeque<SegmentTail>,
+    pub(crate) epochs: Epochs,
+    pub(crate) producers: Producers,
+    /// Whether journal or checkpoint know the directory's name.
+    pub(crate) is_directory_journaled: bool,
+    /// Whether the directory is there, durably.
+    pub(crate) is_directory_made: bool,
+    /// Whether the partial last block was copied forward in the journal, and nothing was appended since.
+    pub(crate) is_carried: bool,
+    /// Journal entries before this order are superseded.
+    pub(crate) since: u64,
+    /// Appends that wait, in order.
+    pub(crate) deferred: VecDeque<Deferred>,
+    pub(crate) is_loading_block: bool,
+    pub(crate) has_durable_event: bool,
+    /// Whether durable parts of its tails are kept for reads.
+    pub(crate) is_cached: bool,
+    /// Reads in flight that cover a partial block, which must not be written again meanwhile.
+    pub(crate) partial_reads: u32,
+    /// When the log is due for retention, if it is.
+    pub(crate) due_ns: Option<u64>,
+}
+
+impl Log {
+    pub(crate) fn new(id: LogId, directory: &str) -> Self {
+        Self {
+            id,
+            directory: directory.into(),
+            config: LogConfig::default(),
+            is_attached: false,
+            start_offset: 0,
+            end_offset: 0,
+            durable_end: 0,
+            segments: VecDeque::new(),
+            tails: VecDeque::new(),
+            epochs: Epochs::new(),
+            producers: Producers::new(),
+            is_directory_journaled: false,
+            is_directory_made: false,
+            is_carried: false,
+            since: 0,
+            deferred: VecDeque::new(),
+            is_loading_block: false,
+            has_durable_event: false,
+            is_cached: false,
+            partial_reads: 0,
+            due_ns: None,
+        }
+    }
+
+    /// The tail of the active segment.
+    pub(crate) fn active_tail(&mut self) -> Option<&mut Tail> {
+        self.tails.back_mut().map(|it| &mut it.tail)
+    }
+
+    /// The tail of a segment, if it has one: the active, or one not durable yet.
+    pub(crate) fn tail_of(&self, base_offset: i64) -> Option<&Tail> {
+        self.tails.iter().find(|it| it.base_offset == base_offset).map(|it| &it.tail)
+    }
+
+    pub(crate) fn tail_of_mut(&mut self, base_offset: i64) -> Option<&mut Tail> {
+        self.tails.iter_mut().find(|it| it.base_offset == base_offset).map(|it| &mut it.tail)
+    }
+
+    /// The segment that has `offset`, if any does: its place in the list.
+    pub(crate) fn segment_at(&self, offset: i64) -> Option<usize> {
+        self.segments.partition_point(|segment| segment.base_offset <= offset).checked_sub(1)
+    }
+
+    pub(crate) fn segment_index(&self, base_offset: i64) -> Option<usize> {
+        self.segment_at(base_offset).filter(|&at| self.segments[at].base_offset == base_offset)
+    }
+
+    /// Bytes of all batches.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.bytes).sum()
+    }
+
+    /// Up to where a segment's file is durable.
+    pub(crate) fn durable_bytes(&self, segment: &Segment) -> u64 {
+        self.tail_of(segment.base_offset).map_or(segment.bytes, Tail::durable)
+    }
+
+    /// What a checkpoint says about the log.
+    pub(crate) fn record(&self, order: u64) -> LogV1 {
+        let active = self.segments.len().saturating_sub(1);
+        let segments = self.segments.iter().enumerate();
+        LogV1 {
+            id: self.id.0,
+            order,
+            since: self.since,
+            is_deleted: false,
+            directory: self.directory.to_string(),
+            start_offset: self.start_offset,
+            end_offset: self.end_offset,
+            segments: segments.map(|(at, it)| it.record(self.durable_bytes(it), at == active)).collect(),
+            epochs: self.epochs.snapshot(),
+            producers: self.producers.snapshot(),
+        }
+    }
+}
+
+/// What a checkpoint says about a deleted log.
+pub(crate) fn tombstone(id: LogId, directory: &str, order: u64) -> LogV1 {
+    LogV1 { is_deleted: true, ..Log::new(id, directory).record(order) }
+}

@@ -1,0 +1,366 @@
+//! One log while it is put together: what the checkpoint says, then what the journal adds.
+//!
+//! ```text
+//! segment file   0 ............ durable │
+//! bytes                         start ──┴──────────── end
+//!                               └ from the journal ─┘
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::Error;
+use crate::batch::{self, Batch};
+use crate::checkpoint::record::{LogV1, SegmentV1};
+use crate::disk::Disk;
+use crate::epochs::Epochs;
+use crate::index::{Index, MaxTimestamp, Placed};
+use crate::io::BLOCK_BYTES;
+use crate::journal::format::{Body, Place};
+use crate::log::LogId;
+use crate::producers::{Offsets, Producers};
+use crate::scan::{Goal, search};
+use crate::segment::{Segment, index_path, segment_path};
+use crate::store::DECOMPRESSED_BYTES_MAX;
+
+const BLOCK: u64 = BLOCK_BYTES as u64;
+/// Bytes read at a time when an index is made anew.
+const SCAN_BYTES: usize = 16 << 20;
+/// `index.interval.bytes` of an index that recovery begins; the configuration is not known yet.
+const INDEX_INTERVAL_BYTES: u32 = 4096;
+
+/// One segment of a log being put together.
+#[derive(Debug)]
+pub(super) struct FoundSegment {
+    pub(super) segment: Segment,
+    /// Where `bytes` start: what lies before is durable in the file.
+    pub(super) start: u64,
+    pub(super) bytes: Vec<u8>,
+    /// The first batch known to start in `bytes`.
+    pub(super) batches_from: Option<u64>,
+}
+
+impl FoundSegment {
+    pub(super) fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+
+    /// Lays bytes over what is there. False if a gap would be left.
+    fn lay(&mut self, position: u64, data: &[u8]) -> bool {
+        let skip = self.start.saturating_sub(position) as usize;
+        let Some(data) = data.get(skip..) else { return true };
+        let at = (position + skip as u64 - self.start) as usize;
+        if at > self.bytes.len() {
+            return data.is_empty();
+        }
+        let overlap = data.len().min(self.bytes.len() - at);
+        self.bytes[at..at + overlap].copy_from_slice(&data[..overlap]);
+        self.bytes.extend_from_slice(&data[overlap..]);
+        true
+    }
+}
+
+/// One log being put together.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) id: LogId,
+    pub(super) directory: String,
+    pub(super) is_deleted: bool,
+    pub(super) start_offset: i64,
+    pub(super) end_offset: i64,
+    pub(super) segments: BTreeMap<i64, FoundSegment>,
+    pub(super) epochs: Epochs,
+    pub(super) producers: Producers,
+    order: u64,
+    since: u64,
+}
+
+/// Where an entry stands, for messages.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct At<'a> {
+    pub(super) path: &'a Path,
+    pub(super) position: u64,
+    pub(super) order: u64,
+}
+
+impl Found {
+    /// A log of which only the journal tells.
+    pub(super) fn new(id: LogId) -> Self {
+        Self {
+            id,
+            directory: String::new(),
+            is_deleted: false,
+            start_offset: 0,
+            end_offset: 0,
+            segments: BTreeMap::new(),
+            epochs: Epochs::new(),
+            producers: Producers::new(),
+            order: 0,
+            since: 0,
+        }
+    }
+
+    /// A log as a checkpoint recorded it.
+    pub(super) fn from_record(record: LogV1, disk: &dyn Disk) -> Result<Self, Error> {
+        let id = LogId(record.id);
+        let damaged = |what: String| Error::corrupt(crate::checkpoint::DIRECTORY, 0, format!("log {id}: {what}"));
+        let epochs =
+            archived(&record.epochs, |it| Epochs::from_snapshot(it).map_err(|e| e.to_string())).map_err(damaged)?;
+        let producers = archived_producers(&record.producers).map_err(damaged)?;
+        let mut found = Self {
+            directory: record.directory,
+            is_deleted: record.is_deleted,
+            start_offset: record.start_offset,
+            end_offset: record.end_offset,
+            epochs,
+            producers,
+            order: record.order,
+            since: record.since,
+            ..Self::new(id)
+        };
+        let last = record.segments.last().map(|segment| segment.base_offset);
+        for recorded in &record.segments {
+            let mut segment = Segment::from_record(recorded);
+            if Some(recorded.base_offset) == last || !recorded.index_rest.is_empty() {
+                segment.index = read_index(disk, &found.directory, recorded)?.map(Box::new);
+            }
+            let entry = FoundSegment { segment, start: recorded.durable, bytes: Vec::new(), batches_from: None };
+            found.segments.insert(recorded.base_offset, entry);
+        }
+        Ok(found)
+    }
+
+    /// Applies an entry of the journal.
+    pub(super) fn apply(&mut self, at: At<'_>, body: &Body<&[u8]>) -> Result<(), Error> {
+        if at.order < self.since {
+            return Ok(());
+        }
+        let is_known = at.order <= self.order;
+        let contradicts = |what: String| Error::corrupt(at.path, at.position, what);
+        match *body {
+            Body::Append { place, max_timestamp_delta, batch } => {
+                let batch = Batch::first(batch).expect("replay checked the batch");
+                if !is_known && batch.base_offset() >= self.end_offset {
+                    self.append(place, &batch, max_timestamp_delta).map_err(contradicts)?;
+                }
+                self.lay(place, batch.bytes(), true).map_err(contradicts)?;
+            }
+            Body::TailImage { place, bytes, .. } => {
+                self.lay_image(place, bytes).map_err(contradicts)?;
+            }
+            Body::Truncate { place, end_offset, image } => self.truncate(place, end_offset, image, is_known),
+            Body::LogStart { start_offset } => {
+                if start_offset > self.start_offset {
+                    self.start_offset = start_offset;
+                    self.epochs.truncate_from_start(start_offset);
+                }
+            }
+            Body::Delete => self.is_deleted = true,
+            Body::Noop => {}
+            Body::Directory { name } => {
+                self.directory =
+                    String::from_utf8(name.to_vec()).map_err(|_| contradicts("a directory's name".into()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes note of a batch that the checkpoint does not know.
+    fn append(&mut self, place: Place, batch: &Batch<'_>, max_timestamp_delta: u32) -> Result<(), String> {
+        let (base_offset, last_offset) = (batch.base_offset(), batch.last_offset());
+        if base_offset != self.end_offset {
+            return Err(format!("log {} goes on at offset {base_offset} instead of {}", self.id, self.end_offset));
+        }
+        let max =
+            MaxTimestamp { timestamp: batch.max_timestamp(), offset: base_offset + i64::from(max_timestamp_delta) };
+        if place.position == 0 && !self.segments.contains_key(&place.segment) {
+            let created_ms = batch.max_timestamp();
+            let segment = Segment::new(place.segment, INDEX_INTERVAL_BYTES, created_ms);
+            let entry = FoundSegment { segment, start: 0, bytes: Vec::new(), batches_from: None };
+            self.segments.insert(place.segment, entry);
+        }
+        let id = self.id;
+        let found = self.segments.get_mut(&place.segment);
+        let found = found.ok_or_else(|| format!("log {id} has no segment {}", place.segment))?;
+        let position = found.segment.bytes;
+        if place.position != position {
+            return Err(format!("log {id} goes on at byte {} of its segment instead of {position}", place.position));
+        }
+        let placed = Placed {
+            position: u32::try_from(place.position).map_err(|_| "a segment is too large")?,
+            size_in_bytes: batch.size_in_bytes() as u32,
+            base_offset,
+            last_offset,
+            max,
+        };
+        found.segment.append(placed);
+        self.epochs.append(batch.leader_epoch(), base_offset);
+        if let Some(producer) = batch.producer().filter(|_| !batch.attributes().is_control()) {
+            let offsets = Offsets { base: base_offset, last: last_offset };
+            self.producers.append(producer, offsets, batch.max_timestamp(), batch.max_timestamp());
+        }
+        self.end_offset = last_offset + 1;
+        Ok(())
+    }
+
+    fn lay(&mut self, place: Place, data: &[u8], starts_batch: bool) -> Result<(), String> {
+        // Segments that the checkpoint does not have any more were removed by retention.
+        let Some(found) = self.segments.get_mut(&place.segment) else { return Ok(()) };
+        if !found.lay(place.position, data) {
+            return Err(format!("log {} lacks bytes {} to {} of its segment", self.id, found.end(), place.position));
+        }
+        if starts_batch && place.position >= found.start {
+            found.batches_from = Some(found.batches_from.map_or(place.position, |from| from.min(place.position)));
+        }
+        Ok(())
+    }
+
+    fn lay_image(&mut self, place: Place, image: &[u8]) -> Result<(), String> {
+        if let Some(found) = self.segments.get_mut(&place.segment) {
+            let reaches = place.position + image.len() as u64;
+            let is_padded_block = !found.start.is_multiple_of(BLOCK) && place.position == found.start / BLOCK * BLOCK;
+            if is_padded_block && reaches >= found.start {
+                // The block on disk may be torn by the write that came after this image.
+                let mut bytes = image[..(found.start - place.position) as usize].to_vec();
+                bytes.append(&mut found.bytes);
+                (found.start, found.bytes) = (place.position, bytes);
+            }
+        }
+        self.lay(place, image, false)
+    }
+
+    fn truncate(&mut self, place: Place, end_offset: i64, image: &[u8], is_known: bool) {
+        let later: Vec<i64> = self.segments.range(place.segment + 1..).map(|(&base, _)| base).collect();
+        if let Some(found) = self.segments.get_mut(&place.segment) {
+            if place.position >= found.start {
+                found.bytes.truncate((place.position - found.start) as usize);
+            } else if !is_known {
+                (found.start, found.bytes) = (place.position / BLOCK * BLOCK, image.to_vec());
+            } else {
+                found.bytes.clear();
+            }
+            if !is_known {
+                found.segment.bytes = place.position;
+                if let Some(index) = &mut found.segment.index {
+                    index.truncate(u32::try_from(place.position).expect("a segment is smaller than 2 GiB"));
+                }
+            }
+        }
+        if !is_known {
+            later.iter().for_each(|base| drop(self.segments.remove(base)));
+            self.end_offset = end_offset;
+            self.epochs.truncate_from_end(end_offset);
+            self.producers.truncate(end_offset);
+        }
+    }
+
+    /// Checks that nothing is missing, and completes the indexes.
+    pub(super) fn complete(&mut self, disk: &dyn Disk) -> Result<(), Error> {
+        let last = self.segments.last_key_value().map(|(&base, _)| base);
+        let directory = self.directory.clone();
+        for (&base, found) in &mut self.segments {
+            let path = segment_path(&directory, base);
+            if found.end() < found.segment.bytes {
+                let what =
+                    format!("bytes up to {} were durable, and neither file nor journal has them", found.segment.bytes);
+                return Err(Error::corrupt(path, found.end(), what));
+            }
+            // A batch torn from the journal's end may have left bytes that belong to nothing.
+            found.bytes.truncate((found.segment.bytes - found.start) as usize);
+            if Some(base) == last || found.segment.index.is_some() {
+                complete_index(disk, &path, found)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes `from..to` of a segment, from file and journal.
+    pub(super) fn read(&self, disk: &dyn Disk, base: i64, from: u64, to: u64) -> Result<Vec<u8>, Error> {
+        read_range(disk, &segment_path(&self.directory, base), &self.segments[&base], from, to)
+    }
+}
+
+fn read_range(disk: &dyn Disk, path: &Path, found: &FoundSegment, from: u64, to: u64) -> Result<Vec<u8>, Error> {
+    let mut bytes = vec![0; (to - from) as usize];
+    let on_disk = found.start.clamp(from, to);
+    let wanted = (on_disk - from) as usize;
+    if wanted > 0 {
+        let read = disk.read_at(path, from, &mut bytes[..wanted]).map_err(Error::io(path, "read"))?;
+        if read < wanted {
+            return Err(Error::corrupt(path, from + read as u64, "the file ends before its durable length"));
+        }
+    }
+    let in_memory = (on_disk - found.start) as usize;
+    bytes[wanted..].copy_from_slice(&found.bytes[in_memory..in_memory + (to - on_disk) as usize]);
+    Ok(bytes)
+}
+
+/// Indexes whatever the index lacks, from the segment itself; all of it if the index file was damaged.
+fn complete_index(disk: &dyn Disk, path: &Path, found: &mut FoundSegment) -> Result<(), Error> {
+    let base = found.segment.base_offset;
+    let mut index = found.segment.index.take().unwrap_or_else(|| Box::new(Index::new(base, INDEX_INTERVAL_BYTES)));
+    while u64::from(index.end().position) < found.segment.bytes {
+        let from = u64::from(index.end().position);
+        let to = found.segment.bytes.min(from + SCAN_BYTES as u64);
+        let bytes = read_range(disk, path, found, from, to)?;
+        let mut batches = batch::batches(&bytes);
+        let mut position = 0;
+        while let Some(Ok(batch)) = batches.next() {
+            index.append(placed(&batch, from + position as u64));
+            position = batches.position();
+        }
+        if u64::from(index.end().position) == from {
+            return Err(Error::corrupt(path, from, "no record batch starts there"));
+        }
+    }
+    found.segment.index = Some(index);
+    Ok(())
+}
+
+fn placed(batch: &Batch<'_>, position: u64) -> Placed {
+    let located = search(batch, Goal::Maximum, DECOMPRESSED_BYTES_MAX).ok().flatten();
+    let offset = located.map_or(batch.base_offset(), |located| located.offset);
+    Placed {
+        position: position as u32,
+        size_in_bytes: batch.size_in_bytes() as u32,
+        base_offset: batch.base_offset(),
+        last_offset: batch.last_offset(),
+        max: MaxTimestamp { timestamp: batch.max_timestamp(), offset },
+    }
+}
+
+/// Reads a segment's index as the checkpoint recorded it; none if it must be made anew.
+fn read_index(disk: &dyn Disk, directory: &str, recorded: &SegmentV1) -> Result<Option<Index>, Error> {
+    let path: PathBuf = index_path(directory, recorded.base_offset);
+    let mut bytes = vec![0; recorded.index_bytes as usize];
+    if recorded.index_bytes > 0 {
+        let length = disk.length(&path).map_err(Error::io(&path, "examine"))?.unwrap_or(0);
+        if length < recorded.index_bytes {
+            return Ok(None);
+        }
+        disk.read_at(&path, 0, &mut bytes).map_err(Error::io(&path, "read"))?;
+    }
+    bytes.extend_from_slice(&recorded.index_rest);
+    match Index::parse(&bytes, recorded.base_offset) {
+        Ok(index) => Ok(Some(index)),
+        Err(error) => {
+            tracing::warn!(file = %path.display(), %error, "making the index anew from its segment");
+            Ok(None)
+        }
+    }
+}
+
+fn archived<T>(
+    snapshot: &crate::epochs::SnapshotV1,
+    read: impl FnOnce(&crate::epochs::ArchivedSnapshotV1) -> Result<T, String>,
+) -> Result<T, String> {
+    let bytes = rkyv::to_bytes::<rkyv::rancor::Error>(snapshot).map_err(|error| error.to_string())?;
+    let archived = rkyv::access::<crate::epochs::ArchivedSnapshotV1, rkyv::rancor::Error>(&bytes);
+    read(archived.map_err(|error| error.to_string())?)
+}
+
+fn archived_producers(snapshot: &crate::producers::SnapshotV1) -> Result<Producers, String> {
+    let bytes = rkyv::to_bytes::<rkyv::rancor::Error>(snapshot).map_err(|error| error.to_string())?;
+    let archived = rkyv::access::<crate::producers::ArchivedSnapshotV1, rkyv::rancor::Error>(&bytes);
+    Producers::from_snapshot(archived.map_err(|error| error.to_string())?).map_err(|error| error.to_string())
+}

@@ -1,0 +1,228 @@
+//! Retention, deletion, and the removal of files.
+//!
+//! Logs stand in an order of due times: one that is idle costs nothing until its oldest segment expires.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::files::FileKey;
+use super::purpose::Purpose;
+use super::{Event, Store};
+use crate::io::Op;
+use crate::journal::format::Body;
+use crate::log::state::Log;
+use crate::log::{Durability, LogId, Now, Slot};
+use crate::segment::{index_path, log_directory, segment_path};
+
+/// Removals started in one step.
+const REMOVALS_PER_STEP_MAX: usize = 8;
+/// How long something that could not be done yet rests.
+const REST_NS: u64 = 1_000_000_000;
+
+/// Files to remove when their time has come.
+#[derive(Debug)]
+pub(super) struct Removal {
+    log: LogId,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Segment {
+        base_offset: i64,
+        directory: Arc<str>,
+    },
+    /// A deleted log; goes only after its end is durable in the journal.
+    Log {
+        directory: PathBuf,
+        after: u64,
+        durability: Durability,
+    },
+}
+
+impl Store {
+    /// Forgets the log; its files are removed in the background, also after a crash. The slot may be used again.
+    pub fn delete(&mut self, slot: Slot, now: Now) {
+        self.now = now;
+        self.fail_deferred(slot);
+        self.fail_fetches_of(slot);
+        self.journal(slot, Body::Delete);
+        let log = self.logs[slot.index()].take().expect("a slot is used between attach and delete");
+        self.by_id.remove(&log.id);
+        self.free.push(slot);
+        if let Some(due) = log.due_ns {
+            self.due.remove(&(due, slot));
+        }
+        let durability = log.config.durability;
+        let after = self.journal_of(durability).pushed();
+        let directory = log_directory(&log.directory);
+        let due_ns = now.monotonic_ns + log.config.file_delete_delay_ms.saturating_mul(1_000_000);
+        self.remove_later(due_ns, Removal { log: log.id, what: What::Log { directory, after, durability } });
+        self.rounds.note_deleted(log.id, &log.directory);
+    }
+
+    /// Notes when retention must look at a log next.
+    pub(super) fn schedule_retention(&mut self, slot: Slot) {
+        self.schedule_retention_after(slot, 0);
+    }
+
+    fn schedule_retention_after(&mut self, slot: Slot, rest_ns: u64) {
+        let now = self.now;
+        let log = self.log(slot);
+        let due = expiry_ms(log).map(|at_ms| {
+            let wait_ms = u64::try_from(at_ms.saturating_sub(now.wall_ms)).unwrap_or(0);
+            now.monotonic_ns.saturating_add(wait_ms.saturating_mul(1_000_000))
+        });
+        let due = if is_too_large(log) { Some(now.monotonic_ns) } else { due };
+        let due = due.map(|at| at.max(now.monotonic_ns + rest_ns));
+        let before = std::mem::replace(&mut self.log_mut(slot).due_ns, due);
+        if before == due {
+            return;
+        }
+        if let Some(before) = before {
+            self.due.remove(&(before, slot));
+        }
+        if let Some(due) = due {
+            self.due.insert((due, slot));
+        }
+    }
+
+    pub(super) fn run_due_retention(&mut self) {
+        while let Some(&(at, slot)) = self.due.first() {
+            if at > self.now.monotonic_ns || self.is_failed {
+                break;
+            }
+            self.due.pop_first();
+            self.log_mut(slot).due_ns = None;
+            self.apply_retention(slot);
+            // What is expired and not durable yet is still due.
+            self.schedule_retention_after(slot, REST_NS);
+        }
+    }
+
+    /// Removes whole segments by time and size. Only what is durable goes; the active segment is closed first
+    /// if all of it is expired, as Kafka does.
+    fn apply_retention(&mut self, slot: Slot) {
+        let now_ms = self.now.wall_ms;
+        let log = self.log(slot);
+        let mut start = log.start_offset;
+        let mut size = log.size_bytes();
+        let count = log.segments.len();
+        for at in 0..count {
+            let segment = &log.segments[at];
+            let next = log.segments.get(at + 1).map_or(log.end_offset, |next| next.base_offset);
+            let is_expired = segment_expiry_ms(log, at).is_some_and(|expiry| expiry <= now_ms);
+            // By size the active segment stays.
+            let is_surplus =
+                at + 1 < count && log.config.retention_bytes.is_some_and(|max| size - segment.bytes >= max);
+            if !(log.config.delete_expired && (is_expired || is_surplus))
+                || next > log.durable_end
+                || segment.bytes == 0
+            {
+                break;
+            }
+            size -= segment.bytes;
+            start = start.max(next);
+        }
+        if start > log.start_offset {
+            let takes_active = start == log.end_offset;
+            if takes_active {
+                self.roll(slot);
+            }
+            let log = self.log_mut(slot);
+            log.start_offset = start;
+            log.epochs.truncate_from_start(start);
+            self.journal(slot, Body::LogStart { start_offset: start });
+            self.push(Event::StartMoved { slot, start_offset: start });
+            self.drop_segments_below_start(slot);
+        }
+    }
+
+    /// Forgets closed segments that end at or before the log's start, and has their files removed later.
+    pub(super) fn drop_segments_below_start(&mut self, slot: Slot) {
+        let now_ns = self.now.monotonic_ns;
+        let log = self.logs[slot.index()].as_deref_mut().expect("the slot is in use");
+        let due_ns = now_ns + log.config.file_delete_delay_ms.saturating_mul(1_000_000);
+        while log.segments.len() > 1 && log.segments[1].base_offset <= log.start_offset {
+            let segment = log.segments.pop_front().expect("there are two");
+            let base_offset = segment.base_offset;
+            log.tails.retain(|it| it.base_offset != base_offset);
+            let directory = Arc::clone(&log.directory);
+            let removal = Removal { log: log.id, what: What::Segment { base_offset, directory } };
+            self.next_removal += 1;
+            self.removals.insert((due_ns, self.next_removal), removal);
+        }
+    }
+
+    fn remove_later(&mut self, due_ns: u64, removal: Removal) {
+        self.next_removal += 1;
+        self.removals.insert((due_ns, self.next_removal), removal);
+    }
+
+    /// Removes files whose time has come and that nothing uses.
+    pub(super) fn run_removals(&mut self) {
+        // A round may still be writing to them.
+        if self.rounds.is_active() || self.removals.is_empty() {
+            return;
+        }
+        for _ in 0..REMOVALS_PER_STEP_MAX {
+            let Some(first) = self.removals.first_entry().filter(|it| it.key().0 <= self.now.monotonic_ns) else {
+                break;
+            };
+            let removal = first.remove();
+            if !self.start_removal(&removal) {
+                self.remove_later(self.now.monotonic_ns + REST_NS, removal);
+            }
+        }
+    }
+
+    fn start_removal(&mut self, removal: &Removal) -> bool {
+        let id = removal.log;
+        match &removal.what {
+            What::Segment { base_offset, directory } => {
+                let keys = [FileKey::Segment(id, *base_offset), FileKey::Index(id, *base_offset)];
+                if self.files.is_busy(|key| keys.contains(&key)) {
+                    return false;
+                }
+                self.files.close_all(|key| keys.contains(&key));
+                for path in [segment_path(directory, *base_offset), index_path(directory, *base_offset)] {
+                    self.files.request_name(Op::RemoveFile { path }, Purpose::Removal);
+                }
+            }
+            What::Log { directory, after, durability } => {
+                let is_of_log = |key| matches!(key, FileKey::Segment(log, _) | FileKey::Index(log, _) if log == id);
+                if self.journal_of(*durability).durable_before() < *after || self.files.is_busy(is_of_log) {
+                    return false;
+                }
+                self.files.close_all(is_of_log);
+                self.files.request_name(Op::RemoveDirectory { path: directory.clone() }, Purpose::Removal);
+            }
+        }
+        true
+    }
+
+    pub(super) fn removed(&mut self) {
+        // There is room again: whatever was refused is tried at once.
+        if self.is_disk_full {
+            self.retry_at = Some(self.now.monotonic_ns);
+        }
+    }
+}
+
+/// When the log's oldest segment expires, in wall time.
+fn expiry_ms(log: &Log) -> Option<i64> {
+    segment_expiry_ms(log, 0)
+}
+
+fn segment_expiry_ms(log: &Log, at: usize) -> Option<i64> {
+    let segment = log.segments.get(at).filter(|segment| segment.bytes > 0 && log.config.delete_expired)?;
+    let newest = if segment.max.timestamp >= 0 { segment.max.timestamp } else { segment.created_ms };
+    Some(newest.saturating_add(i64::try_from(log.config.retention_ms?).unwrap_or(i64::MAX)).saturating_add(1))
+}
+
+fn is_too_large(log: &Log) -> bool {
+    let Some(max) = log.config.retention_bytes.filter(|_| log.config.delete_expired && log.segments.len() > 1) else {
+        return false;
+    };
+    log.size_bytes() - log.segments[0].bytes >= max && log.segments[1].base_offset <= log.durable_end
+}

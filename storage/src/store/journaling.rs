@@ -1,0 +1,176 @@
+//! Entries into the journals, and what follows when they are durable.
+
+use std::sync::Arc;
+
+use super::{EntryBody, Event, Queued, Store, shared};
+use crate::Error;
+use crate::batch::Batch;
+use crate::io::Failure;
+use crate::journal::format::{Body, Place};
+use crate::journal::writer::{Bytes, Pending, Written};
+use crate::journal::{self};
+use crate::log::{Durability, Now, Slot};
+
+/// How long to wait before a refusal by the disk is put to the test again.
+pub(super) const RETRY_NS: u64 = 1_000_000_000;
+
+impl Store {
+    /// Gives an entry of a log to its journal.
+    pub(super) fn journal(&mut self, slot: Slot, body: EntryBody) {
+        let order = self.order;
+        let log = self.log_mut(slot);
+        let (id, durability) = (log.id, log.config.durability);
+        let is_named = std::mem::replace(&mut log.is_directory_journaled, true);
+        let name = (!is_named).then(|| Arc::clone(&log.directory));
+        let journal = self.journal_of(durability);
+        if let Some(name) = name {
+            journal.push(Pending { slot, log: id, body: Body::Directory { name: Bytes::Name(name) }, order });
+        }
+        journal.push(Pending { slot, log: id, body, order });
+    }
+
+    /// Raises the log's start; [`Event::StartDurable`] follows. An offset that is not above the start or beyond
+    /// the end changes nothing.
+    pub fn set_start(&mut self, slot: Slot, offset: i64, now: Now) {
+        self.now = now;
+        let log = self.log_mut(slot);
+        if offset <= log.start_offset || offset > log.end_offset {
+            return;
+        }
+        log.start_offset = offset;
+        log.epochs.truncate_from_start(offset);
+        self.journal(slot, Body::LogStart { start_offset: offset });
+        self.drop_segments_below_start(slot);
+    }
+
+    /// Moves a log to the other journal: what is not durable in its segments is journaled there again, so that
+    /// the new journal alone is enough for all that follows.
+    pub(super) fn change_journal(&mut self, slot: Slot) {
+        self.order += 1;
+        let order = self.order;
+        let log = self.log_mut(slot);
+        log.since = order;
+        let mut entries = Vec::new();
+        for it in &log.tails {
+            let place = |position| Place { segment: it.base_offset, position };
+            let (rest, batches) = it.tail.undurable();
+            if let Some((position, bytes)) = rest {
+                let end_offset = log.end_offset;
+                entries.push(Body::TailImage { place: place(position), end_offset, bytes: shared(bytes) });
+            }
+            for (position, batch) in batches {
+                // Which record has the largest timestamp is not known any more; the first is near enough.
+                entries.push(Body::Append { place: place(position), max_timestamp_delta: 0, batch: shared(batch) });
+            }
+        }
+        for body in entries {
+            self.journal(slot, body);
+        }
+    }
+
+    pub(super) fn submit_journals(&mut self) {
+        self.durable_journal.submit(&mut self.files);
+        self.cached_journal.submit(&mut self.files);
+        #[cfg(feature = "planted-faults")]
+        if self.options.planted == Some(super::PlantedFault::AcknowledgeBeforeCompletion) {
+            let early: Vec<_> =
+                self.durable_journal.in_flight().map(|entry| (entry.slot, entry.log, end_of(&entry.body))).collect();
+            for (slot, id, end) in early {
+                self.set_durable(slot, id, end);
+            }
+        }
+    }
+
+    pub(super) fn group_written(&mut self, durability: Durability, result: Result<(), Failure>) {
+        let journal = self.journal_of(durability);
+        match journal.written(result) {
+            Written::Durable(entries) => {
+                for entry in &entries {
+                    if let Body::LogStart { start_offset } = entry.body
+                        && self.log_if(entry.slot, entry.log).is_some()
+                    {
+                        self.push(Event::StartDurable { slot: entry.slot, start_offset });
+                    }
+                    self.set_durable(entry.slot, entry.log, end_of(&entry.body));
+                }
+                self.journal_of(durability).reuse(entries);
+                self.after_progress();
+                self.step_round();
+            }
+            Written::Again => {
+                tracing::warn!("writing the journal failed; the group is written again to another extent");
+                self.retry_at.get_or_insert(self.now.monotonic_ns + RETRY_NS);
+            }
+            Written::Lost(failure) => {
+                tracing::error!(%failure, "writing the journal failed twice: stopping, nothing more is acknowledged");
+                self.fail(Error::failed(journal::DIRECTORY, "write", failure));
+            }
+        }
+    }
+
+    fn set_durable(&mut self, slot: Slot, id: crate::log::LogId, end: Option<i64>) {
+        let (Some(log), Some(end)) = (self.log_if(slot, id), end) else { return };
+        if end > log.durable_end {
+            log.durable_end = end;
+            if !std::mem::replace(&mut log.has_durable_event, true) {
+                self.events.push_back(Queued::Durable(slot, id));
+            }
+        }
+    }
+
+    pub(super) fn extent_filled(&mut self, durability: Durability, result: Result<(), Failure>) {
+        let journal = match durability {
+            Durability::Durable => &mut self.durable_journal,
+            Durability::Cached => &mut self.cached_journal,
+        };
+        match journal.filled(result, &mut self.files) {
+            Ok(()) => self.after_progress(),
+            Err(failure) => {
+                tracing::warn!(%failure, "cannot prepare a journal extent; trying again in a second");
+                self.retry_at = Some(self.now.monotonic_ns + RETRY_NS);
+                if failure.errno == libc::ENOSPC {
+                    self.set_disk_full();
+                }
+            }
+        }
+    }
+
+    /// The disk has no room: no more appends until a write succeeds.
+    pub(super) fn set_disk_full(&mut self) {
+        self.retry_at.get_or_insert(self.now.monotonic_ns + RETRY_NS);
+        if !std::mem::replace(&mut self.is_disk_full, true) {
+            tracing::warn!("the disk is full: appends are refused until there is room again");
+            self.push(Event::DiskFull);
+        }
+    }
+
+    /// Something was written: what was refused may succeed now.
+    pub(super) fn after_progress(&mut self) {
+        if self.is_disk_full
+            && !self.durable_journal.is_starved()
+            && !self.cached_journal.is_starved()
+            && !self.rounds.is_refused()
+        {
+            self.is_disk_full = false;
+            self.was_refused = true;
+        }
+        if !self.is_disk_full && std::mem::take(&mut self.was_refused) {
+            self.push(Event::Writable);
+        }
+    }
+}
+
+/// Up to where an entry makes its log durable, if it does.
+fn end_of(body: &EntryBody) -> Option<i64> {
+    match body {
+        Body::Append { batch, .. } => {
+            Some(Batch::first(batch.as_ref()).expect("an entry holds the batch it was made from").next_offset())
+        }
+        Body::TailImage { .. }
+        | Body::Truncate { .. }
+        | Body::LogStart { .. }
+        | Body::Delete
+        | Body::Noop
+        | Body::Directory { .. } => None,
+    }
+}

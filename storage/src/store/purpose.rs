@@ -1,0 +1,22 @@
+//! What the requests in flight are for.
+
+use crate::log::{Durability, LogId, Slot};
+
+/// What to do when a request ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A journal's group.
+    Journal(Durability),
+    /// A step of preparing a journal's extent.
+    Fill(Durability),
+    /// A step of the round that writes segments and checkpoint.
+    Round,
+    /// Bytes for a read or a lookup.
+    Fetch(u64),
+    /// A log's last block, for an append.
+    LastBlock(Slot, LogId),
+    /// Files of a deleted log or segment; failures are tried again at the next start.
+    Removal,
+    /// Nobody waits for it.
+    Forgotten,
+}
