@@ -9,8 +9,9 @@
 //! ```
 //!
 //! One thread per shard, each with a glommio executor that places it on its core and carries the pump as a task.
-//! The pump sleeps in its own ring. Awaiting the ring's eventfd in the executor instead was measured at twice the
-//! CPU per request of a nearly idle connection, for nothing as long as the executor has no other task.
+//! The pump sleeps in its own ring and not in the executor, which has no other task. Measured with an echo server,
+//! CPU per request: one connection with one request in flight 22 µs like this, 21 µs on a bare ring and 34 µs when
+//! the executor awaits the ring's eventfd; five in flight 4.5, 4.1 and 5.7 µs; 64 connections 1.0 to 1.1 µs each way.
 //!
 //! A node is all or nothing: a panic in one shard ends the process.
 

@@ -414,6 +414,23 @@ pub(crate) fn closing_gives_back_what_is_in_flight_and_says_closed_last(world: i
     panic!("the client never learns that the connection has ended");
 }
 
+pub(crate) fn what_is_asked_and_closed_in_one_turn_is_given_back(world: impl World) {
+    let mut trial = Trial::new(world);
+    let (_, connection) = trial.connection(0);
+    trial.net(Op::Receive { connection });
+    trial.net(Op::Send(Send { connection, parts: vec![header(b"too late?")], skip: 0 }));
+    trial.net(Op::CancelReceive { connection });
+    trial.net(Op::Close { connection });
+    let mut given_back = 0;
+    trial.wait(|seen| {
+        if let Seen::Sent(send, _) = seen {
+            given_back += std::mem::take(&mut send.parts).len();
+        }
+        matches!(seen, Seen::Closed(_)).then_some(())
+    });
+    assert_eq!(given_back, 1);
+}
+
 pub(crate) fn an_idle_connection_closes_and_its_number_is_free(world: impl World) {
     let mut trial = Trial::new(world);
     let (_, connection) = trial.connection(0);
@@ -586,6 +603,7 @@ macro_rules! contract_suite {
             the_end_of_the_peer_is_told_after_its_last_byte
             a_cancelled_receive_loses_nothing
             closing_gives_back_what_is_in_flight_and_says_closed_last
+            what_is_asked_and_closed_in_one_turn_is_given_back
             an_idle_connection_closes_and_its_number_is_free
             a_paused_listener_leaves_clients_waiting
             a_discarded_socket_is_closed

@@ -19,7 +19,7 @@ use storage::io::{
 };
 
 use super::helper::{Helper, JOBS_MAX, Job};
-use super::queue::{Arrival, Key, Kind, Queue};
+use super::queue::{Arrival, GENERATION_MASK, Key, Kind, Queue};
 use super::{Each, Ready};
 use crate::driver::Completion;
 
@@ -27,6 +27,8 @@ use crate::driver::Completion;
 const FILES_MAX: usize = 1 << 20;
 /// Slices of one kernel write; a longer one takes several.
 const VECTORS_MAX: usize = 1024;
+/// How often an operation is tried again that the kernel interrupted or put off, before it fails.
+const RETRIES_MAX: u8 = 16;
 
 /// What the kernel or the helper is doing for a request, with all memory that the kernel may touch meanwhile.
 enum Work {
@@ -39,6 +41,9 @@ enum Work {
 
 struct Operation {
     token: Token,
+    /// The key's: tells this user of the slot from others.
+    generation: u32,
+    retries: u8,
     work: Work,
 }
 
@@ -62,6 +67,7 @@ pub(super) struct Files {
     root: Arc<File>,
     open: Vec<Option<Open>>,
     operations: Slab<Operation>,
+    generation: u32,
     helper: Helper,
     helper_jobs: usize,
     /// Jobs beyond what the helper may hold. Bounded by the requests that storage has in flight.
@@ -75,6 +81,7 @@ impl Files {
             root,
             open: Vec::new(),
             operations: Slab::new(),
+            generation: 0,
             helper,
             helper_jobs: 0,
             waiting: VecDeque::new(),
@@ -114,8 +121,13 @@ impl Files {
             Op::RemoveDirectory { path } => return self.help(token, Job::RemoveDirectory(self.path.join(path))),
             Op::Rename { from, to } => return self.help(token, Job::Rename(self.path.join(from), self.path.join(to))),
         };
-        let slot = self.operations.insert(Operation { token, work });
+        let slot = self.insert(token, work);
         self.start(slot, queue);
+    }
+
+    fn insert(&mut self, token: Token, work: Work) -> usize {
+        self.generation = (self.generation + 1) & GENERATION_MASK;
+        self.operations.insert(Operation { token, generation: self.generation, retries: 0, work })
     }
 
     fn opened(&self, file: FileId) -> Open {
@@ -126,7 +138,9 @@ impl Files {
     /// Gives the kernel the operation in `slot`, or what is left of it.
     fn start(&mut self, slot: usize, queue: &mut Queue) {
         let root = self.root.as_raw_fd();
-        let entry = match &mut self.operations[slot].work {
+        let operation = &mut self.operations[slot];
+        let key = Key::new(Kind::File, operation.generation, slot as u32);
+        let entry = match &mut operation.work {
             Work::Open { path, mode, direct, .. } => opcode::OpenAt::new(types::Fd(root), path.as_ptr())
                 .flags(open_flags(*mode, *direct))
                 .mode(0o644)
@@ -147,11 +161,11 @@ impl Files {
         };
         // SAFETY: path, buffer, slices and vectors live in the slab's operation until its completion is taken; they
         // are heap memory that does not move when the slab grows. The descriptors are held by it as well.
-        unsafe { queue.push(entry, Key::new(Kind::File, 0, slot as u32)) }
+        unsafe { queue.push(entry, key) }
     }
 
     fn help(&mut self, token: Token, job: Job) {
-        let slot = self.operations.insert(Operation { token, work: Work::Helper }) as u32;
+        let slot = self.insert(token, Work::Helper) as u32;
         self.waiting.push_back((slot, job));
         self.feed_helper();
     }
@@ -176,21 +190,21 @@ impl Files {
     }
 
     pub(super) fn finished(&mut self, arrival: Arrival, queue: &mut Queue, each: Each<'_>) {
-        let slot = arrival.key.index as usize;
-        let Operation { token, work } = self.operations.remove(slot);
-        match self.step(work, arrival.result) {
+        let mut operation = self.operations.remove(arrival.key.index as usize);
+        assert_eq!(operation.generation, arrival.key.generation, "a slot is reused after its last completion");
+        let put_off = matches!(-arrival.result, libc::EINTR | libc::EAGAIN) && operation.retries < RETRIES_MAX;
+        operation.retries += u8::from(put_off);
+        let step = if put_off { Step::Again(operation.work) } else { self.step(operation.work, arrival.result) };
+        match step {
             Step::Again(work) => {
-                let slot = self.operations.insert(Operation { token, work });
+                let slot = self.operations.insert(Operation { work, ..operation });
                 self.start(slot, queue);
             }
-            Step::Ended(result) => each(Completion::Disk(Finished { token, result })),
+            Step::Ended(result) => each(Completion::Disk(Finished { token: operation.token, result })),
         }
     }
 
     fn step(&mut self, work: Work, result: i32) -> Step {
-        if matches!(-result, libc::EINTR | libc::EAGAIN) {
-            return Step::Again(work);
-        }
         let failed = |errno| Step::Ended(Err(Failure { errno }));
         match work {
             // The file system knows no direct I/O.

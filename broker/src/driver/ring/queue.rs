@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use io_uring::types::{SubmitArgs, Timespec};
-use io_uring::{Builder, IoUring, cqueue, squeue};
+use io_uring::{Builder, EnterFlags, IoUring, cqueue, squeue};
 
 /// Submissions the kernel takes with one call; more are taken with several.
 const SUBMISSIONS: u32 = 512;
@@ -191,13 +191,18 @@ impl Queue {
     /// Hands everything queued to the kernel and sleeps until something has completed or `timeout` is over.
     pub(super) fn wait(&mut self, timeout: Option<Duration>) {
         self.feed();
-        match timeout {
-            None => check(self.ring.submit_and_wait(1)),
-            Some(timeout) => {
-                let timeout = Timespec::from(timeout);
-                check(self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timeout)))
-            }
+        let queued = self.ring.submission().len() as u32;
+        let mut flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
+        // Else the core of a node that sleeps over its armed receives would be shown as waiting for a disk.
+        flags.set(EnterFlags::NO_IOWAIT, self.ring.params().is_feature_no_iowait());
+        let timeout = timeout.map(Timespec::from);
+        let arguments = match &timeout {
+            Some(timeout) => SubmitArgs::new().timespec(timeout),
+            None => SubmitArgs::new(),
         };
+        // SAFETY: with EXT_ARG the argument is a SubmitArgs, and it and its timeout outlive the call; the queued
+        // entries are as their pushers promised.
+        check(unsafe { self.ring.submitter().enter(queued, 1, flags.bits(), Some(&arguments)) });
     }
 
     /// Whether something has completed or would with the next [`Queue::flush`]. Makes no system call.
