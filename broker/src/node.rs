@@ -131,7 +131,7 @@ pub fn run(config: NodeConfig, serving: impl FnOnce(&Serving)) -> Result<(), Err
     }));
     let plan = Plan {
         shards,
-        options: store_options(&config, shards, direct, limits.open_files),
+        options: store_options(&config, shards, &root, direct, limits.open_files),
         listeners: Arc::new(listeners.collect()),
         seed: entropy().map_err(system("random seed"))?,
         ready: Some(told),
@@ -211,7 +211,22 @@ fn direct_io_works(root: &Path) -> bool {
     works
 }
 
-fn store_options(config: &NodeConfig, shards: usize, direct: bool, open_files: u64) -> store::Options {
+/// The file systems on which one sync of all is known to make every file durable. FUSE never hears of it.
+const SYNC_ALL_WORKS_ON: [&str; 3] = ["ext4", "xfs", "btrfs"];
+
+/// Whether `syncfs` may stand for many syncs on the data directory's file system.
+fn sync_all_works(root: &Path) -> bool {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let of_root = mounts.lines().filter_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        let (mount_point, kind) = (fields.next()?, fields.next()?);
+        root.starts_with(mount_point).then_some((mount_point.len(), kind))
+    });
+    // Of two mounts on one place the later one counts.
+    of_root.max_by_key(|&(length, _)| length).is_some_and(|(_, kind)| SYNC_ALL_WORKS_ON.contains(&kind))
+}
+
+fn store_options(config: &NodeConfig, shards: usize, root: &Path, direct: bool, open_files: u64) -> store::Options {
     let memory = config.memory_bytes.unwrap_or(MEMORY_DEFAULT_BYTES) / shards as u64;
     let files = open_files.saturating_sub(RESERVED_FILES) / 4 / shards as u64;
     let defaults = store::Options::default();
@@ -220,6 +235,8 @@ fn store_options(config: &NodeConfig, shards: usize, direct: bool, open_files: u
         buffer_bytes: (memory / TAIL_SHARE) as usize,
         open_files_max: (files as usize).clamp(16, defaults.open_files_max),
         direct,
+        sync_all: sync_all_works(root),
+        ..defaults
     }
 }
 

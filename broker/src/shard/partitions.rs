@@ -218,8 +218,9 @@ impl Shard {
         if item.last_fetched_epoch < 0 {
             return None;
         }
-        let EpochEnd { epoch, end_offset } = self.store.end_offset_for_epoch(slot, item.last_fetched_epoch)?;
-        (epoch < item.last_fetched_epoch || end_offset < item.offset).then_some((epoch, end_offset))
+        let EpochEnd { epoch, end_offset } = self.store.end_offset_for_epoch(slot, item.last_fetched_epoch);
+        let known = epoch >= 0;
+        (known && (epoch < item.last_fetched_epoch || end_offset < item.offset)).then_some((epoch, end_offset))
     }
 
     /// Looks an offset up for one part of a request; nothing comes back while the disk is read.
@@ -263,10 +264,8 @@ impl Shard {
         if epoch > leader_epoch {
             return none;
         }
-        match self.store.end_offset_for_epoch(slot, epoch) {
-            Some(EpochEnd { epoch, end_offset }) => QueryAnswer { offset: end_offset, leader_epoch: epoch, ..none },
-            None => none,
-        }
+        let EpochEnd { epoch, end_offset } = self.store.end_offset_for_epoch(slot, epoch);
+        QueryAnswer { offset: end_offset, leader_epoch: epoch, ..none }
     }
 
     /// Hands on everything the store has to say.
