@@ -60,12 +60,15 @@ mod tests {
         }
     }
 
-    fn assigned(candidates: Vec<Candidate>, topics: &[(&str, i32)]) -> Vec<(String, Vec<(String, Vec<i32>)>)> {
+    /// A member and, by topic, its partitions.
+    type Owned = (String, Vec<(String, Vec<i32>)>);
+
+    fn assigned(candidates: Vec<Candidate>, topics: &[(&str, i32)]) -> Vec<Owned> {
         let partitions = topics.iter().map(|&(topic, count)| (topic.to_owned(), count)).collect();
         assign(candidates, &partitions).into_iter().map(|(m, t)| (m, t.into_iter().collect())).collect()
     }
 
-    fn owned(member: &str, topics: &[(&str, &[i32])]) -> (String, Vec<(String, Vec<i32>)>) {
+    fn owned(member: &str, topics: &[(&str, &[i32])]) -> Owned {
         (member.to_owned(), topics.iter().map(|&(t, p)| (t.to_owned(), p.to_vec())).collect())
     }
 

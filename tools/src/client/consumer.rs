@@ -1,7 +1,7 @@
 //! A consumer of given partitions: one fetch on its way to each leader, the next one sent while the last is being read.
 //!
 //! ```text
-//!  position ──fetch──► fetched, waiting in `ready` ──next──► the caller ──advance──► consumed
+//!  position ──fetch──► fetched, waiting in `ready` ─ next ─► the caller ──advance──► consumed
 //!     ▲ of the next fetch                                                       ▲ what may be committed
 //! ```
 //! Fetches are without sessions (KIP-227, epoch -1), which every broker since 0.11 serves in the same way.
@@ -183,7 +183,7 @@ impl Consumer {
     }
 
     /// The next records there are.
-    pub fn next(&mut self) -> Option<Fetched> {
+    pub fn next_fetched(&mut self) -> Option<Fetched> {
         let fetched = self.ready.pop_front()?;
         self.ready_bytes -= fetched.bytes.len();
         Some(fetched)

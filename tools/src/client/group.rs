@@ -44,6 +44,8 @@ pub struct Member {
     assignment: Vec<TopicPartition>,
     coordinator: Option<Connection>,
     heart: Option<Heart>,
+    /// When the coordinator was last looked for because the heart did not reach it.
+    searched_at: Option<Instant>,
 }
 
 /// What the coordinator knows a member by.
@@ -77,6 +79,7 @@ impl Member {
             assignment: Vec::new(),
             coordinator: None,
             heart: None,
+            searched_at: None,
         };
         member.rejoin(cluster)?;
         Ok(member)
@@ -92,20 +95,40 @@ impl Member {
     ///
     /// # Errors
     /// If another member took over this one's instance id.
-    pub fn must_rejoin(&mut self) -> Result<bool> {
+    pub fn must_rejoin(&mut self, cluster: &mut Cluster) -> Result<bool> {
         let Some(heart) = &self.heart else { return Ok(true) };
         let mut shared = heart.shared();
         shared.polled_at = Instant::now();
-        match shared.verdict {
+        let verdict = shared.verdict;
+        drop(shared);
+        match verdict {
             None => Ok(false),
             Some(Verdict::Rejoin) => Ok(true),
+            Some(Verdict::Elsewhere) => {
+                self.follow_coordinator(cluster);
+                Ok(false)
+            }
             Some(Verdict::Forgotten) => {
-                drop(shared);
                 self.identity = Identity { generation: -1, ..Identity::default() };
                 self.heart = None;
                 Ok(true)
             }
             Some(Verdict::Fenced) => Err(self.refused("stay in", Code::FENCED_INSTANCE_ID)),
+        }
+    }
+
+    /// Goes on beating at the coordinator's new place, if there is one. The membership is not touched by the move.
+    fn follow_coordinator(&mut self, cluster: &mut Cluster) {
+        let due = self.searched_at.is_none_or(|at| at.elapsed() >= RETRY_PAUSE);
+        if !due {
+            return;
+        }
+        self.searched_at = Some(Instant::now());
+        self.coordinator = None;
+        // Without an answer the old heart goes on trying where the coordinator was.
+        let found = cluster.coordinator(&self.group).ok().and_then(|id| cluster.broker(id));
+        if let Some(address) = found.map(|broker| broker.address.clone()) {
+            self.heart = Some(Heart::start(address, cluster.settings().clone(), self.pulse()));
         }
     }
 
@@ -357,8 +380,10 @@ fn assign(cluster: &mut Cluster, members: &[join_group::ResponseMembers<'_>]) ->
 /// What the heartbeat learned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
-    /// The group rebalances, or its coordinator is another one.
+    /// The group rebalances.
     Rejoin,
+    /// The coordinator is another broker, or cannot be reached.
+    Elsewhere,
     /// The coordinator does not know the member any more.
     Forgotten,
     /// Another member took over the instance id.
@@ -437,11 +462,13 @@ fn beat(
             Ok(code) => verdict(code),
             Err(_) => {
                 connection = None;
-                Some(Verdict::Rejoin)
+                Some(Verdict::Elsewhere)
             }
         };
-        if verdict.is_some() {
-            lock(&state.0).verdict = verdict;
+        let mut shared = lock(&state.0);
+        // What the member has to do stays said until it does it; that the coordinator is out of reach may pass.
+        if matches!(shared.verdict, None | Some(Verdict::Elsewhere)) {
+            shared.verdict = verdict;
         }
     }
 }
@@ -466,6 +493,7 @@ fn verdict(code: Code) -> Option<Verdict> {
         Code::NONE => None,
         Code::UNKNOWN_MEMBER_ID | Code::ILLEGAL_GENERATION => Some(Verdict::Forgotten),
         Code::FENCED_INSTANCE_ID => Some(Verdict::Fenced),
+        code if code.wants_coordinator() => Some(Verdict::Elsewhere),
         _ => Some(Verdict::Rejoin),
     }
 }
@@ -479,7 +507,7 @@ mod tests {
         for (code, expected) in [
             (Code::NONE, None),
             (Code::REBALANCE_IN_PROGRESS, Some(Verdict::Rejoin)),
-            (Code::NOT_COORDINATOR, Some(Verdict::Rejoin)),
+            (Code::NOT_COORDINATOR, Some(Verdict::Elsewhere)),
             (Code::UNKNOWN_MEMBER_ID, Some(Verdict::Forgotten)),
             (Code::ILLEGAL_GENERATION, Some(Verdict::Forgotten)),
             (Code::FENCED_INSTANCE_ID, Some(Verdict::Fenced)),

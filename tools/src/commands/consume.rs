@@ -198,12 +198,20 @@ impl<'a> Reader<'a> {
     fn assign_as_member(&mut self, cluster: &mut Cluster) -> Outcome {
         let Some(member) = &self.member else { return Ok(()) };
         let partitions = member.assignment().to_vec();
+        let (printed, last_committed) = (self.consumer.consumed(), std::mem::take(&mut self.committed));
         let mut committed = match cluster.settings().consumer.group.clone() {
             Some(group) => admin::committed_offsets(cluster, &group)?,
             None => BTreeMap::new(),
         };
         committed.retain(|partition, _| partitions.contains(partition));
         self.committed = committed.clone();
+        // Where nobody committed since this member did, it goes on behind what it printed, even if it could not commit
+        // that before the group forgot it.
+        for (partition, offset) in printed {
+            if partitions.contains(&partition) && committed.get(&partition) == last_committed.get(&partition) {
+                committed.insert(partition, offset);
+            }
+        }
         self.assign(cluster, &partitions, committed)
     }
 
@@ -252,7 +260,7 @@ impl<'a> Reader<'a> {
             self.rejoin_if_asked(cluster)?;
             let now = Instant::now();
             self.consumer.drive(cluster, now)?;
-            while let Some(fetched) = self.consumer.next() {
+            while let Some(fetched) = self.consumer.next_fetched() {
                 self.print(&fetched)?;
                 if self.is_done() || self.interrupt.is_set() {
                     return Ok(());
@@ -317,7 +325,7 @@ impl<'a> Reader<'a> {
 
     fn rejoin_if_asked(&mut self, cluster: &mut Cluster) -> Outcome {
         let Some(member) = &mut self.member else { return Ok(()) };
-        if !member.must_rejoin()? {
+        if !member.must_rejoin(cluster)? {
             return Ok(());
         }
         self.commit(cluster)?;

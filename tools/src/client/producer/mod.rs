@@ -125,7 +125,7 @@ impl Producer {
         let settings = cluster.settings().producer.clone();
         let identity = match settings.is_idempotent()? {
             false => None,
-            true => match cluster.retry(|cluster| new_identity(cluster)) {
+            true => match cluster.retry(new_identity) {
                 // Brokers before 0.11 and some others know no producer ids. Who insists on them gets the error.
                 Err(Error::NoCommonVersion { .. }) if settings.idempotent.is_none() => None,
                 outcome => Some(outcome?),
