@@ -220,3 +220,29 @@ impl Turn for Echo {
         if self.stopping { Next::Stop } else { Next::Idle { deadline_ns: None } }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[test]
+    fn every_request_is_answered_however_it_is_cut() {
+        let listener = listen::bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let config = pump::Config { directory: PathBuf::from("."), listeners: vec![listener], cores: Vec::new() };
+        let sizes = Sizes { request: 10, response: 3 };
+        let node = pump::start(config, vec![move || Echo::new(sizes)]).expect("a ring");
+        let mut client = TcpStream::connect(address).expect("served");
+        let mut answers = [0; 3 * 2000];
+        client.write_all(&[1; 7]).expect("connected");
+        client.write_all(&[1; 10 * 2000 - 7]).expect("connected");
+        client.read_exact(&mut answers).expect("2,000 answers");
+        assert_eq!(answers, [7; 3 * 2000]);
+        drop(client);
+        node.stopper().stop();
+        node.join();
+    }
+}
