@@ -6,6 +6,7 @@
 #[cfg(test)]
 pub(crate) mod contract;
 pub mod ring;
+pub mod simulated;
 
 use storage::buffer::Slice;
 
