@@ -288,10 +288,10 @@ impl Tail {
         copied
     }
 
-    /// The whole blocks that are not durable yet, at most about `bytes_max`: position and memory, ascending.
-    pub(crate) fn undurable_blocks(&self, bytes_max: u64) -> Vec<(u64, Slice)> {
+    /// The whole blocks that are not durable yet: position and memory, ascending.
+    pub(crate) fn undurable_blocks(&self) -> Vec<(u64, Slice)> {
         let mut blocks = Vec::new();
-        let last = (self.end / BLOCK * BLOCK).min(self.durable.saturating_add(bytes_max.next_multiple_of(BLOCK)));
+        let last = self.end / BLOCK * BLOCK;
         let mut position = self.durable;
         while position < last {
             let after = self.parts.partition_point(|part| part.start <= position);

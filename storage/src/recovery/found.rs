@@ -38,6 +38,8 @@ pub(super) struct FoundSegment {
     pub(super) bytes: Vec<u8>,
     /// The first batch known to start in `bytes`.
     pub(super) batches_from: Option<u64>,
+    /// Bytes still missing between others: their extent was freed, so an image of them comes later in the journal.
+    hole: Option<(u64, u64)>,
 }
 
 impl FoundSegment {
@@ -45,18 +47,31 @@ impl FoundSegment {
         self.start + self.bytes.len() as u64
     }
 
-    /// Lays bytes over what is there. False if a gap would be left.
+    /// Lays bytes over what is there. False if they would leave a second hole.
     fn lay(&mut self, position: u64, data: &[u8]) -> bool {
         let skip = self.start.saturating_sub(position) as usize;
-        let Some(data) = data.get(skip..) else { return true };
-        let at = (position + skip as u64 - self.start) as usize;
-        if at > self.bytes.len() {
-            return data.is_empty();
+        let Some(data) = data.get(skip..).filter(|data| !data.is_empty()) else { return true };
+        let position = position + skip as u64;
+        if position > self.end() {
+            if self.hole.is_some() {
+                return false;
+            }
+            self.hole = Some((self.end(), position));
+            self.bytes.resize((position - self.start) as usize, 0);
         }
+        let at = (position - self.start) as usize;
         let overlap = data.len().min(self.bytes.len() - at);
         self.bytes[at..at + overlap].copy_from_slice(&data[..overlap]);
         self.bytes.extend_from_slice(&data[overlap..]);
+        self.shrink_hole(position, position + data.len() as u64);
         true
+    }
+
+    fn shrink_hole(&mut self, from: u64, to: u64) {
+        let Some((start, end)) = self.hole else { return };
+        let left = (start, end.min(from.max(start)));
+        let right = (start.max(to.min(end)), end);
+        self.hole = [left, right].into_iter().find(|(start, end)| start < end);
     }
 }
 
@@ -124,7 +139,8 @@ impl Found {
             if Some(recorded.base_offset) == last || !recorded.index_rest.is_empty() {
                 segment.index = read_index(disk, &found.directory, recorded)?.map(Box::new);
             }
-            let entry = FoundSegment { segment, start: recorded.durable, bytes: Vec::new(), batches_from: None };
+            let entry =
+                FoundSegment { segment, start: recorded.durable, bytes: Vec::new(), batches_from: None, hole: None };
             found.segments.insert(recorded.base_offset, entry);
         }
         Ok(found)
@@ -176,7 +192,7 @@ impl Found {
         if place.position == 0 && !self.segments.contains_key(&place.segment) {
             let created_ms = batch.max_timestamp();
             let segment = Segment::new(place.segment, INDEX_INTERVAL_BYTES, created_ms);
-            let entry = FoundSegment { segment, start: 0, bytes: Vec::new(), batches_from: None };
+            let entry = FoundSegment { segment, start: 0, bytes: Vec::new(), batches_from: None, hole: None };
             self.segments.insert(place.segment, entry);
         }
         let id = self.id;
@@ -218,7 +234,10 @@ impl Found {
     fn lay_image(&mut self, place: Place, image: &[u8]) -> Result<(), String> {
         if let Some(found) = self.segments.get_mut(&place.segment) {
             let reaches = place.position + image.len() as u64;
-            let is_padded_block = !found.start.is_multiple_of(BLOCK) && place.position == found.start / BLOCK * BLOCK;
+            // Of a closed segment nothing is written again.
+            let is_padded_block = !found.segment.is_closed
+                && !found.start.is_multiple_of(BLOCK)
+                && place.position == found.start / BLOCK * BLOCK;
             if is_padded_block && reaches >= found.start {
                 // The block on disk may be torn by the write that came after this image.
                 let mut bytes = image[..(found.start - place.position) as usize].to_vec();
@@ -232,6 +251,7 @@ impl Found {
     fn truncate(&mut self, place: Place, end_offset: i64, image: &[u8], is_known: bool) {
         let later: Vec<i64> = self.segments.range(place.segment + 1..).map(|(&base, _)| base).collect();
         if let Some(found) = self.segments.get_mut(&place.segment) {
+            found.hole = None;
             if place.position >= found.start {
                 found.bytes.truncate((place.position - found.start) as usize);
             } else if !is_known {
@@ -264,6 +284,9 @@ impl Found {
                 let what =
                     format!("bytes up to {} were durable, and neither file nor journal has them", found.segment.bytes);
                 return Err(Error::corrupt(path, found.end(), what));
+            }
+            if let Some((from, to)) = found.hole {
+                return Err(Error::corrupt(path, from, format!("neither file nor journal has the bytes up to {to}")));
             }
             // A batch torn from the journal's end may have left bytes that belong to nothing.
             found.bytes.truncate((found.segment.bytes - found.start) as usize);

@@ -354,7 +354,7 @@ impl Store {
             return;
         }
         let mut durable = self.drain_to(log, base_offset);
-        let mut writes: Vec<(u64, Slice)> = tail.undurable_blocks(u64::MAX);
+        let mut writes: Vec<(u64, Slice)> = tail.undurable_blocks();
         if durable % BLOCK_BYTES as u64 != 0 && durable > tail.durable() {
             match self.padded_block(tail.partial_block()) {
                 Some(padded) => writes.push(padded),
@@ -527,8 +527,11 @@ impl Store {
         let is_index_written = segment.is_index_written();
         segment.is_closed = piece.is_closed;
         let tail = log.tail_of_mut(piece.base_offset).expect("a round's segment keeps its tail");
-        if piece.durable > tail.durable() {
-            tail.set_durable(piece.durable);
+        // What was written padded and has grown since is written again, from the block's start.
+        let is_whole = piece.durable == tail.end();
+        let durable = if is_whole { piece.durable } else { piece.durable / BLOCK_BYTES as u64 * BLOCK_BYTES as u64 };
+        if durable > tail.durable() {
+            tail.set_durable(durable);
         }
         if piece.is_closed && is_index_written {
             log.tails.retain(|it| it.base_offset != piece.base_offset);
