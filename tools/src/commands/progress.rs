@@ -10,6 +10,8 @@ const SHOW_AFTER: Duration = Duration::from_millis(500);
 pub(super) struct Progress {
     bar: ProgressBar,
     started: Instant,
+    /// Whether there is somebody to see it, and nothing that it would disturb.
+    wanted: bool,
 }
 
 impl Progress {
@@ -20,13 +22,18 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        Self { bar, started: Instant::now() }
+        Self { bar, started: Instant::now(), wanted: io::stderr().is_terminal() }
+    }
+
+    /// One that never shows.
+    pub(super) fn hidden() -> Self {
+        Self { wanted: false, ..Self::new(None) }
     }
 
     /// Shows that so many bytes are done; `what` says what they are.
     pub(super) fn update(&self, bytes: u64, what: &str) {
         let elapsed = self.started.elapsed();
-        if elapsed < SHOW_AFTER || !io::stderr().is_terminal() {
+        if !self.wanted || elapsed < SHOW_AFTER {
             return;
         }
         if self.bar.is_hidden() {
@@ -34,7 +41,12 @@ impl Progress {
         }
         let rate = bytes as f64 / elapsed.as_secs_f64();
         self.bar.set_position(bytes);
-        self.bar.set_message(format!("{what}, {} ({}/s)", HumanBytes(bytes), HumanBytes(rate as u64)));
+        self.bar.set_message(format!("{what}, {}/s", HumanBytes(rate as u64)));
+    }
+
+    /// Does something that prints without the line in between.
+    pub(super) fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.bar.suspend(print)
     }
 
     /// Removes the line.

@@ -61,8 +61,6 @@ pub struct Delivery {
     pub partition: i32,
     /// The records' tags.
     pub tags: Vec<u64>,
-    /// Bytes of the batch.
-    pub bytes: usize,
     /// Why they are not acknowledged, if they are not.
     pub failure: Option<Failure>,
 }
@@ -501,8 +499,7 @@ impl Producer {
     fn deliver(&mut self, lane: usize, batch: Batch, failure: Option<Failure>) {
         // Halving a batch may round its charge down.
         self.waiting_bytes = if self.is_idle() { 0 } else { self.waiting_bytes.saturating_sub(batch.charge) };
-        let Batch { bytes, tags, .. } = batch;
-        self.deliveries.push(Delivery { partition: lane as i32, tags, bytes: bytes.len(), failure });
+        self.deliveries.push(Delivery { partition: lane as i32, tags: batch.tags, failure });
     }
 
     /// Gives up on everything that is not acknowledged yet.

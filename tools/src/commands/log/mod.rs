@@ -246,15 +246,16 @@ fn verify(args: &VerifyArgs) -> Outcome {
     let mut done = 0;
     let mut damaged = 0;
     for path in &files {
-        let verified = verify_file(path, |bytes| progress.update(done + bytes, &path.display().to_string()))?;
+        let name = path.file_name().unwrap_or_default().display().to_string();
+        let verified = verify_file(path, |bytes| progress.update(done + bytes, &name))?;
         done += path.metadata().map_or(0, |metadata| metadata.len());
-        let mut out = io::stdout().lock();
         match verified {
-            Ok(summary) => writeln!(out, "{}: {}", path.display(), summary.text())?,
+            Ok(summary) => {
+                progress.aside(|| writeln!(io::stdout(), "{}: {}", path.display(), summary.text()))?;
+            }
             Err(damage) => {
                 damaged += 1;
-                progress.finish();
-                eprintln!("{}: position {}: {}", path.display(), damage.position, damage.reason);
+                progress.aside(|| eprintln!("{}: position {}: {}", path.display(), damage.position, damage.reason));
             }
         }
     }

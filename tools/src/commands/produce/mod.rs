@@ -110,12 +110,15 @@ pub(super) fn run(args: Args) -> Outcome {
         note(format!("topic {} did not exist: the broker created it", args.topic));
     }
     check_partition(&cluster, &args)?;
-    if io::stdin().is_terminal() && io::stderr().is_terminal() && sources.contains(&Source::Standard) {
+    let typed = io::stdin().is_terminal() && sources.contains(&Source::Standard);
+    if typed && io::stderr().is_terminal() {
         note("each line you type is a record; Ctrl-D ends");
     }
+    let total = sources.iter().map(Source::size).sum();
+    let progress = if typed { Progress::hidden() } else { Progress::new(total) };
     let producer = Producer::new(cluster, &args.topic, RandomState::new().hash_one(0))?;
     let input = input::read(sources.clone(), line_bytes_max);
-    Session::new(&args, producer, sources).run(&input, &interrupt)
+    Session::new(&args, producer, sources, progress).run(&input, &interrupt)
 }
 
 fn check_partition(cluster: &Cluster, args: &Args) -> Outcome {
@@ -137,6 +140,8 @@ struct Session<'a> {
     report: Report,
     warner: Warner,
     progress: Progress,
+    /// Bytes of the lines that were given to the producer, line ends included.
+    given_bytes: u64,
     started: Instant,
     /// There will be no more lines.
     ended: bool,
@@ -145,8 +150,7 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    fn new(args: &'a Args, producer: Producer, sources: Vec<Source>) -> Self {
-        let total: Option<u64> = sources.iter().map(Source::size).sum();
+    fn new(args: &'a Args, producer: Producer, sources: Vec<Source>, progress: Progress) -> Self {
         let header = |(name, value): &'a (String, String)| NewHeader { key: name, value: Some(value.as_bytes()) };
         Self {
             args,
@@ -154,7 +158,8 @@ impl<'a> Session<'a> {
             producer,
             report: Report::new(sources),
             warner: Warner::default(),
-            progress: Progress::new(total),
+            progress,
+            given_bytes: 0,
             started: Instant::now(),
             ended: false,
             broken_off: None,
@@ -200,8 +205,8 @@ impl<'a> Session<'a> {
         if let Some(trouble) = self.producer.take_trouble() {
             self.warner.warn(&format!("{trouble} (trying again)"));
         }
-        let what = format!("{} lines acknowledged", grouped(self.report.acknowledged));
-        self.progress.update(self.report.acknowledged_bytes, &what);
+        let what = format!("{} acknowledged", output::count(self.report.acknowledged as usize, "line"));
+        self.progress.update(self.given_bytes, &what);
     }
 
     fn send(&mut self, chunk: &Chunk) {

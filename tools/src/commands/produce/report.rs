@@ -20,7 +20,6 @@ pub(super) struct Report {
     first_tags: Vec<u64>,
     pub(super) given: u64,
     pub(super) acknowledged: u64,
-    pub(super) acknowledged_bytes: u64,
     failed: u64,
     first_failed: BTreeSet<u64>,
     reasons: BTreeMap<String, Reason>,
@@ -40,7 +39,6 @@ impl Report {
             first_tags: Vec::new(),
             given: 0,
             acknowledged: 0,
-            acknowledged_bytes: 0,
             failed: 0,
             first_failed: BTreeSet::new(),
             reasons: BTreeMap::new(),
@@ -62,10 +60,7 @@ impl Report {
 
     pub(super) fn deliver(&mut self, delivery: &Delivery) {
         match &delivery.failure {
-            None => {
-                self.acknowledged += delivery.tags.len() as u64;
-                self.acknowledged_bytes += delivery.bytes as u64;
-            }
+            None => self.acknowledged += delivery.tags.len() as u64,
             Some(failure) => delivery.tags.iter().for_each(|&tag| self.fail(tag, failure)),
         }
     }
@@ -133,7 +128,7 @@ mod tests {
     fn nothing_failed_is_no_complaint() {
         let mut report = Report::new(vec![Source::Standard]);
         let tag = report.tag(0);
-        report.deliver(&Delivery { partition: 0, tags: vec![tag], bytes: 1, failure: None });
+        report.deliver(&Delivery { partition: 0, tags: vec![tag], failure: None });
         assert_eq!(report.complaint(), None);
         assert_eq!(report.acknowledged, 1);
     }
@@ -143,7 +138,7 @@ mod tests {
         let mut report = Report::new(vec![Source::Standard]);
         let tags: Vec<u64> = (0..20).map(|_| report.tag(0)).collect();
         let failed = tags[5..].iter().rev().copied().collect();
-        report.deliver(&Delivery { partition: 0, tags: failed, bytes: 1, failure: Some(failure("no room")) });
+        report.deliver(&Delivery { partition: 0, tags: failed, failure: Some(failure("no room")) });
         let (message, remedy) = report.complaint().unwrap();
         assert!(message.starts_with("15 of 20 lines not acknowledged: line 6, line 7, "), "{message}");
         assert!(message.contains("line 15, …\n  15 because: no room"), "{message}");
