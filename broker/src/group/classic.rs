@@ -8,7 +8,7 @@
 //!    └── nobody left ─┘  └── join, leave, silence ──────────┴──────────────────────────────┘
 //!  Empty ──► Dead: being removed, until the tombstones are durable
 //! ```
-//! Invariants, checked by [`Group::check`]:
+//! Invariants, checked by [`Group::check`] and, in tests, by `check_members`:
 //! - `awaiting_join` counts the members with a parked JoinGroup; only members have one, in any state but Empty.
 //! - A parked SyncGroup exists in CompletingRebalance only.
 //! - `leader` is a member, unless there is none; every static member's instance id maps to it, and no other does.
@@ -159,7 +159,8 @@ impl Group {
     /// The group that a record describes: stable with its members, or empty. Offsets and timers come separately.
     pub(super) fn from_record(id: Arc<str>, value: &GroupValue<'_>) -> Group {
         let mut group = Group::new(id, (value.state_timestamp_ms != -1).then_some(value.state_timestamp_ms));
-        group.generation = value.generation;
+        // Below 0 stands for "no generation" in requests.
+        group.generation = value.generation.max(0);
         group.protocol_type = (!value.protocol_type.is_empty()).then(|| Arc::from(value.protocol_type));
         group.protocol_name = value.protocol.map(Arc::from);
         group.leader = value.leader.map(Arc::from);
@@ -435,19 +436,35 @@ impl Group {
         Some(topics)
     }
 
-    /// Asserts what must hold between any two calls.
+    /// Asserts what must hold between any two calls, as far as it can be said at a glance.
     pub(super) fn check(&self) {
-        let parked = self.members.values().filter(|member| member.join.is_some()).count();
-        assert_eq!(self.awaiting_join, parked, "the count of parked joins");
-        assert!(self.leader.as_ref().is_none_or(|leader| self.members.contains_key(leader)), "the leader is a member");
+        assert!(self.awaiting_join <= self.members.len(), "only members have a parked join");
         assert_eq!(self.leader.is_none(), self.members.is_empty(), "a group with members has a leader");
-        let syncs = self.members.values().filter(|member| member.sync.is_some()).count();
-        assert!(syncs == 0 || self.state == State::CompletingRebalance, "a sync is parked in one state only");
-        assert!(!self.members.keys().any(|member| self.pending.contains_key(member)), "a member is not pending");
         match self.state {
             State::Empty | State::Dead => assert!(self.members.is_empty(), "no members"),
             State::PreparingRebalance => assert!(self.join_timer.is_some(), "a rebalance ends"),
             State::CompletingRebalance | State::Stable => assert!(self.join_timer.is_none(), "the rebalance has ended"),
         }
+    }
+
+    /// Asserts all of it, member by member.
+    #[cfg(test)]
+    pub(super) fn check_members(&self) {
+        self.check();
+        let parked = self.members.values().filter(|member| member.join.is_some()).count();
+        assert_eq!(self.awaiting_join, parked, "the count of parked joins");
+        assert!(self.leader.as_ref().is_none_or(|leader| self.members.contains_key(leader)), "the leader is a member");
+        let syncs = self.members.values().filter(|member| member.sync.is_some()).count();
+        assert!(syncs == 0 || self.state == State::CompletingRebalance, "a sync is parked in one state only");
+        assert!(!self.members.keys().any(|member| self.pending.contains_key(member)), "a member is not pending");
+        assert!(self.pending_sync.iter().all(|member| self.members.contains_key(member)), "only members are to sync");
+        let statics: BTreeMap<Arc<str>, Arc<str>> =
+            self.members.values().filter_map(|member| Some((member.instance.clone()?, member.id.clone()))).collect();
+        assert_eq!(self.static_members, statics, "every instance id maps to its member");
+        let mut support: BTreeMap<Arc<str>, usize> = BTreeMap::new();
+        for protocol in self.members.values().flat_map(|member| &member.protocols) {
+            *support.entry(protocol.name.clone()).or_insert(0) += 1;
+        }
+        assert_eq!(self.support, support, "the count of members that offer a protocol");
     }
 }

@@ -49,12 +49,13 @@ impl Coordinator {
     /// run may still be around with the ids they were given.
     #[must_use]
     pub fn new(config: Config, seed: u64) -> Coordinator {
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
         Coordinator {
             config,
             groups: BTreeMap::new(),
             timers: Timers::default(),
-            appends: Appends::default(),
-            random: Xoshiro256PlusPlus::seed_from_u64(seed),
+            appends: Appends::new(random.next_u64()),
+            random,
             phase: Phase::Loading,
             expire_after: None,
         }
@@ -103,7 +104,7 @@ impl Coordinator {
         group.offsets.put(&Arc::from(topic), partition, Committed::from_record(value));
     }
 
-    /// All records are loaded: members have their session time to speak up.
+    /// All records are loaded: members have their session time, bounded as configured now, to speak up.
     pub fn loaded(&mut self, now: Now, effects: &mut Effects) {
         assert_eq!(self.phase, Phase::Loading, "a coordinator is loaded once");
         self.phase = Phase::Serving;
@@ -111,6 +112,9 @@ impl Coordinator {
         for group in groups.values_mut() {
             let ids: Vec<Arc<str>> = group.members.keys().cloned().collect();
             for id in ids {
+                if let Some(member) = group.members.get_mut(&id) {
+                    member.session_timeout_ms = member.session_timeout_ms.min(turn.config.session_timeout_ms_max);
+                }
                 group.renew_session(&id, &mut turn);
             }
             if group.members.len() > turn.config.group_size_max {
@@ -120,8 +124,8 @@ impl Coordinator {
         }
     }
 
-    /// The partition went elsewhere: everything parked is answered with [`Outcome::NotCoordinator`], as is every
-    /// later request. Appends under way are still reported.
+    /// The partition went elsewhere: everything that waits is answered with [`Outcome::NotCoordinator`], as is every
+    /// later request. Whether commits under way become durable is open; their clients commit again.
     pub fn resign(&mut self, now: Now, effects: &mut Effects) {
         self.phase = Phase::Resigned;
         let (groups, mut turn) = self.turn(now, effects);
@@ -129,6 +133,11 @@ impl Coordinator {
             group.dissolve(Outcome::NotCoordinator, &mut turn);
         }
         groups.clear();
+        let under_way: Vec<AppendId> = self.appends.under_way.keys().copied().collect();
+        for id in under_way {
+            self.append_failed(id, AppendFailure::NotLeader, now, effects);
+        }
+        assert!(self.timers.next_deadline().is_none(), "nothing is left to wait for");
     }
 
     /// Works on one request. The reply to `token` comes in `effects` now or with a later call.
@@ -191,14 +200,15 @@ impl Coordinator {
         }
     }
 
-    /// The append is durable, as are all that were begun before it and did not fail.
+    /// The append is durable, as are all that were begun before it and did not fail. What is not under way, such as an
+    /// append of an earlier coordinator of the partition, is passed over.
     ///
     /// # Panics
     /// If an earlier append was not reported: a partition's records become durable in order.
     pub fn appended(&mut self, id: AppendId, now: Now, effects: &mut Effects) {
         let first = self.appends.under_way.first_key_value().map(|(first, _)| *first);
+        let Some(UnderWay { then, reads }) = self.appends.end(id) else { return };
         assert_eq!(first, Some(id), "appends become durable in order");
-        let UnderWay { then, reads } = self.appends.end(id);
         let (groups, mut turn) = self.turn(now, effects);
         match then {
             Then::Created(_) | Then::Emptied => {}
@@ -219,11 +229,9 @@ impl Coordinator {
             }
             Then::Committed { token, reply, group, offsets } => {
                 turn.reply(token, Reply::Commit(reply));
-                if self.phase == Phase::Serving {
-                    let group = group_or_simple(&mut self.groups, &group, now.wall_ms);
-                    for (topic, partition, committed) in offsets {
-                        group.offsets.put(&topic, partition, committed);
-                    }
+                let group = group_or_simple(groups, &group, now.wall_ms);
+                for (topic, partition, committed) in offsets {
+                    group.offsets.put(&topic, partition, committed);
                 }
             }
             Then::Removed { offsets, groups: gone } => {
@@ -245,9 +253,10 @@ impl Coordinator {
         self.answer_reads(reads, effects);
     }
 
-    /// The append failed; nothing of it is in the partition. Others may still be under way.
+    /// The append failed; nothing of it is in the partition. Others may still be under way. What is not under way is
+    /// passed over.
     pub fn append_failed(&mut self, id: AppendId, failure: AppendFailure, now: Now, effects: &mut Effects) {
-        let UnderWay { then, reads } = self.appends.end(id);
+        let Some(UnderWay { then, reads }) = self.appends.end(id) else { return };
         let (groups, mut turn) = self.turn(now, effects);
         match then {
             Then::Created(id) => {

@@ -17,7 +17,8 @@ pub const APPEND_RECORDS_MAX: usize = 1_000;
 /// [`super::Outcome::LoadInProgress`], which clients try again.
 pub const APPENDS_MAX: usize = 4_096;
 
-/// Names an append of one coordinator; rises by one with each.
+/// Names an append of one coordinator; rises by one with each. Where it starts is drawn from the coordinator's seed, so
+/// that what is told about an earlier coordinator's appends is not taken for its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AppendId(pub u64);
 
@@ -100,7 +101,7 @@ pub(super) struct UnderWay {
 }
 
 /// The appends under way, oldest first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Appends {
     pub(super) under_way: BTreeMap<AppendId, UnderWay>,
     next: u64,
@@ -109,6 +110,11 @@ pub(super) struct Appends {
 }
 
 impl Appends {
+    /// None under way; the first will have the number `first` or one a little above.
+    pub(super) fn new(first: u64) -> Appends {
+        Appends { under_way: BTreeMap::new(), next: first >> 1, commits: BTreeMap::new() }
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.under_way.len() >= APPENDS_MAX
     }
@@ -126,9 +132,9 @@ impl Appends {
         effects.appends.push(Append { id, records });
     }
 
-    /// Ends an append, whichever way it went.
-    pub(super) fn end(&mut self, id: AppendId) -> UnderWay {
-        let ended = self.under_way.remove(&id).expect("the caller tells about each append once");
+    /// Ends an append, whichever way it went; `None` if it is none of those under way.
+    pub(super) fn end(&mut self, id: AppendId) -> Option<UnderWay> {
+        let ended = self.under_way.remove(&id)?;
         if let Then::Committed { group, .. } = &ended.then {
             let entry = self.commits.get_mut(group).expect("counted when it began");
             entry.0 -= 1;
@@ -136,6 +142,6 @@ impl Appends {
                 self.commits.remove(group);
             }
         }
-        ended
+        Some(ended)
     }
 }

@@ -43,8 +43,6 @@ pub enum Outcome {
     GroupNotFound,
     /// The group has members.
     GroupNotEmpty,
-    /// A member of the group is subscribed to the topic.
-    GroupSubscribed,
     /// The records of the request are larger than the partition accepts.
     TooLarge,
 }
@@ -73,7 +71,6 @@ impl Outcome {
             Outcome::UnknownTopicId => ErrorCode::UnknownTopicId,
             Outcome::GroupNotFound => ErrorCode::GroupIdNotFound,
             Outcome::GroupNotEmpty => ErrorCode::NonEmptyGroup,
-            Outcome::GroupSubscribed => ErrorCode::GroupSubscribedToTopic,
             Outcome::TooLarge => ErrorCode::InvalidCommitOffsetSize,
         }
     }

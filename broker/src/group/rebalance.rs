@@ -11,6 +11,10 @@ use super::message::{JoinReply, Now, SyncReply};
 use super::timers::{Due, Timers};
 use super::{Config, Effects, Outcome, Reply, Token};
 
+/// How often a group looks whether one of its members has come back, at most: a client may ask for a rebalance timeout
+/// of 0 together with a session of half an hour.
+const NOBODY_JOINED_WAIT_MS_MIN: u64 = 1_000;
+
 /// What a group needs of its coordinator while one request, timer or completed append is worked on.
 pub(super) struct Turn<'a> {
     pub(super) config: &'a Config,
@@ -117,7 +121,7 @@ impl Group {
             self.initial = Some(InitialDelay { delay_ms, remaining_ms, member_added: false });
             self.wait_initially(delay_ms, turn);
         } else {
-            self.wait_for_joins(turn);
+            self.wait_for_joins(self.rebalance_timeout_ms(), turn);
             if self.has_all_joined() {
                 self.complete_join(turn);
             }
@@ -130,8 +134,7 @@ impl Group {
         self.join_timer = Some(turn.timers.set(deadline_ms, Due::Join(self.id.clone())));
     }
 
-    fn wait_for_joins(&mut self, turn: &mut Turn<'_>) {
-        let timeout_ms = self.rebalance_timeout_ms();
+    fn wait_for_joins(&mut self, timeout_ms: u64, turn: &mut Turn<'_>) {
         self.join_timer = Some(turn.set_after(timeout_ms, Due::Join(self.id.clone())));
     }
 
@@ -177,7 +180,7 @@ impl Group {
             self.begin_generation(turn);
         } else {
             // Only static members, all of them away: their sessions end the wait.
-            self.wait_for_joins(turn);
+            self.wait_for_joins(self.rebalance_timeout_ms().max(NOBODY_JOINED_WAIT_MS_MIN), turn);
         }
     }
 

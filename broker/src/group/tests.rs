@@ -1,5 +1,6 @@
 //! The rules of groups, one by one, and all of them together against a model.
 
+mod loading;
 mod membership;
 mod model;
 mod offsets;

@@ -572,8 +572,15 @@ fn resigning_answers_everything_that_waits() {
     let mut world = World::new();
     let (ids, _) = world.stable(2);
     let token = world.join(join_request(&ids[0]));
+    world.is_disk_quick = false;
+    let commit = world.ask(Request::Commit(CommitRequest { group: "other".into(), ..World::commit_request(1) }));
+    let stable = FetchRequest { group: "other".into(), require_stable: true, ..fetch_request() };
+    let read = world.ask(Request::Fetch(stable));
     world.call(|coordinator, now, effects| coordinator.resign(now, effects));
     assert_eq!(world.joined(token).outcome, Outcome::NotCoordinator);
+    assert_eq!(world.committed(commit), Outcome::NotCoordinator);
+    assert!(matches!(world.reply(read), Reply::Fetch(reply) if reply.outcome == Outcome::NotCoordinator));
+    world.durable();
     assert_eq!(world.coordinator.next_deadline(), None);
     assert_eq!(world.heartbeat(&ids[1], 1), Outcome::NotCoordinator);
 }

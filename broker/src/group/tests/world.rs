@@ -63,6 +63,7 @@ impl World {
         let mut effects = Effects::default();
         let now = self.now();
         let result = call(&mut self.coordinator, now, &mut effects);
+        self.coordinator.groups.values().for_each(|group| group.check_members());
         for (token, reply) in effects.replies {
             assert!(self.owed.remove(&token), "{token:?} is replied to once: {reply:?}");
             self.replies.insert(token, reply);
