@@ -185,6 +185,8 @@ impl<P> Draining<P> {
     /// Stages the bytes up to the next payload, or all that are left, and says how many.
     fn stage_header(&mut self, staged: &mut Vec<u8>, parts: &mut Vec<Part<P>>) -> usize {
         let end = self.payloads.as_slice().first().map_or(self.bytes.len(), |inserted| inserted.position);
+        // Several payloads may stand at the end of the bytes, which left with the first of them.
+        let end = end.min(self.bytes.len());
         let length = end - self.at;
         if length == self.bytes.len() && (staged.is_empty() || length >= COPIED_BYTES_MAX) {
             flush(staged, parts);
