@@ -130,6 +130,8 @@ pub struct Config {
     pub value: Option<String>,
     /// Where the value comes from, in Kafka's numbers.
     source: i8,
+    /// Whether it is what nothing set would be.
+    is_default: bool,
     /// What the broker says about the property.
     pub documentation: Option<String>,
 }
@@ -141,13 +143,14 @@ impl Config {
             name: name.to_owned(),
             value: value.map(str::to_owned),
             source: SOURCE_TOPIC,
+            is_default: false,
             documentation: documentation.map(str::to_owned),
         }
     }
 
-    /// Whether nothing set it.
+    /// Whether nothing set it, or the broker to what it is anyway.
     pub fn is_default(&self) -> bool {
-        self.source == SOURCE_DEFAULT
+        self.is_default
     }
 
     /// Whether the topic itself has the value, not its broker.
@@ -167,7 +170,7 @@ pub fn topic_configs(cluster: &mut Cluster, topic: &str) -> Result<Vec<Config>> 
             resource_name: topic.into(),
             configuration_keys: None,
         }],
-        include_synonyms: false,
+        include_synonyms: true,
         include_documentation: true,
     };
     let answer = cluster.call(Node::Any, &request)?;
@@ -178,6 +181,7 @@ pub fn topic_configs(cluster: &mut Cluster, topic: &str) -> Result<Vec<Config>> 
         .configs
         .into_iter()
         .map(|config| Config {
+            is_default: is_default(&config),
             name: config.name.into_owned(),
             value: config.value.map(Cow::into_owned),
             source: config.config_source,
@@ -186,6 +190,12 @@ pub fn topic_configs(cluster: &mut Cluster, topic: &str) -> Result<Vec<Config>> 
         .collect();
     configs.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(configs)
+}
+
+fn is_default(config: &describe_configs::ResponseResultsConfigs<'_>) -> bool {
+    let default = config.synonyms.iter().find(|synonym| synonym.source == SOURCE_DEFAULT);
+    let is_same = default.is_some_and(|default| default.value == config.value);
+    config.config_source == SOURCE_DEFAULT || (config.config_source != SOURCE_TOPIC && is_same)
 }
 
 /// Asks the partitions' leaders for offsets: the first one whose record has at least the timestamp (-1 if none has),
