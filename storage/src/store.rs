@@ -403,12 +403,12 @@ impl Store {
         self.is_stopping = true;
     }
 
-    /// Whether the stop is complete and nothing is in flight.
+    /// Whether the stop is complete and nothing is in flight. On a full disk what was not durable yet stays so.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        let is_quiet = self.files.is_idle() && !self.rounds.is_active();
         let is_written = self.durable_journal.is_idle() && self.cached_journal.is_idle() && self.rounds.is_final_done();
-        self.is_stopping && is_quiet && (is_written || self.is_failed)
+        let cannot_go_on = self.is_failed || self.is_disk_full;
+        self.is_stopping && self.files.is_idle() && (cannot_go_on || (is_written && !self.rounds.is_active()))
     }
 
     /// Memory in use for appended records and for reads, in bytes.

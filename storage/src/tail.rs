@@ -33,6 +33,9 @@ struct Mark {
     position: u64,
 }
 
+/// Bytes of a segment, after the position they have in its file.
+pub(crate) type Placed = (u64, Slice);
+
 #[derive(Debug)]
 struct Part {
     /// File position of the chunk's first byte, a block's start.
@@ -144,7 +147,7 @@ impl Tail {
 
     /// If the last block was written padded: where it starts, and its bytes. From now on it counts as not
     /// durable, because its next write may tear it; the caller journals this image first.
-    pub(crate) fn reopen_last_block(&mut self) -> Option<(u64, Slice)> {
+    pub(crate) fn reopen_last_block(&mut self) -> Option<Placed> {
         if self.durable.is_multiple_of(BLOCK) {
             return None;
         }
@@ -154,7 +157,7 @@ impl Tail {
     }
 
     /// The last block if it is partial: where it starts, and its bytes.
-    pub(crate) fn partial_block(&self) -> Option<(u64, Slice)> {
+    pub(crate) fn partial_block(&self) -> Option<Placed> {
         let start = self.end / BLOCK * BLOCK;
         let part = self.parts.back().filter(|_| start < self.end)?;
         Some((start, part.slice(start, self.end)))
@@ -216,7 +219,7 @@ impl Tail {
 
     /// What is not durable in the file, to be journaled anew: the rest of a batch that starts on disk, then whole
     /// batches; each with its position.
-    pub(crate) fn undurable(&self) -> (Option<(u64, Slice)>, Vec<(u64, Slice)>) {
+    pub(crate) fn undurable(&self) -> (Option<Placed>, Vec<Placed>) {
         let mut batches = Vec::new();
         for part in self.parts.iter().filter(|part| part.end() > self.durable) {
             let mut position = part.batches_from;
@@ -232,7 +235,7 @@ impl Tail {
     }
 
     /// The first block that is not durable, as far as it is filled: where it starts, and its bytes.
-    pub(crate) fn first_undurable_block(&self) -> Option<(u64, Slice)> {
+    pub(crate) fn first_undurable_block(&self) -> Option<Placed> {
         let start = self.durable / BLOCK * BLOCK;
         if self.is_durable() {
             return None;
@@ -289,7 +292,7 @@ impl Tail {
     }
 
     /// The whole blocks that are not durable yet: position and memory, ascending.
-    pub(crate) fn undurable_blocks(&self) -> Vec<(u64, Slice)> {
+    pub(crate) fn undurable_blocks(&self) -> Vec<Placed> {
         let mut blocks = Vec::new();
         let last = self.end / BLOCK * BLOCK;
         let mut position = self.durable;

@@ -29,6 +29,7 @@ use crate::journal::format::{Body, Place};
 use crate::log::state::{Log, tombstone};
 use crate::log::{LogId, Slot};
 use crate::segment::{LOGS_DIRECTORY, index_path, log_directory, segment_path};
+use crate::tail::Placed;
 
 /// Operations of a round in flight at once.
 const IN_FLIGHT_MAX: usize = 16;
@@ -354,8 +355,8 @@ impl Store {
             return;
         }
         let mut durable = self.drain_to(log, base_offset);
-        let mut writes: Vec<(u64, Slice)> = tail.undurable_blocks();
-        if durable % BLOCK_BYTES as u64 != 0 && durable > tail.durable() {
+        let mut writes: Vec<Placed> = tail.undurable_blocks();
+        if !durable.is_multiple_of(BLOCK_BYTES as u64) && durable > tail.durable() {
             match self.padded_block(tail.partial_block()) {
                 Some(padded) => writes.push(padded),
                 None => durable = tail.durable() + tail.whole_blocks(),
@@ -421,7 +422,7 @@ impl Store {
     }
 
     /// A partial block with zeros to its end; nothing if there is no memory for it now.
-    fn padded_block(&self, partial: Option<(u64, Slice)>) -> Option<(u64, Slice)> {
+    fn padded_block(&self, partial: Option<Placed>) -> Option<Placed> {
         let (position, bytes) = partial?;
         let mut buffer = self.buffers.allocate(BLOCK_BYTES)?;
         buffer[..bytes.len()].copy_from_slice(&bytes);
@@ -485,6 +486,7 @@ impl Store {
         }
         let order = self.order;
         self.order += 1;
+        self.expire_producers(&slots);
         let mut records: Vec<_> = slots.iter().map(|&slot| self.log(slot).record(order)).collect();
         let round = self.rounds.active.as_ref().expect("a round is under way");
         records.extend(round.deleted.iter().map(|(id, directory)| tombstone(*id, directory, order)));
@@ -511,6 +513,16 @@ impl Store {
         }
         let targets = [self.durable_journal.pushed(), self.cached_journal.pushed()];
         self.rounds.active.as_mut().expect("a round is under way").targets = targets;
+    }
+
+    /// Forgets idle producers of logs whose records are about to be taken.
+    fn expire_producers(&mut self, slots: &[Slot]) {
+        let now_ms = self.now.wall_ms;
+        for &slot in slots {
+            let log = self.log_mut(slot);
+            let expiration_ms = i64::try_from(log.config.producer_id_expiration_ms).unwrap_or(i64::MAX);
+            log.producers.expire(now_ms, expiration_ms);
+        }
     }
 
     fn settle_segment(&mut self, piece: &Drained) {
@@ -625,7 +637,7 @@ impl Store {
 }
 
 /// Joins blocks that follow one another into writes of bounded size.
-fn contiguous_writes(blocks: Vec<(u64, Slice)>) -> Vec<(u64, Vec<Slice>)> {
+fn contiguous_writes(blocks: Vec<Placed>) -> Vec<(u64, Vec<Slice>)> {
     let mut writes: Vec<(u64, Vec<Slice>)> = Vec::new();
     let mut bytes = 0;
     for (position, block) in blocks {

@@ -1,0 +1,234 @@
+//! A node's stores on real files, driven by a small blocking executor of their requests.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use storage::batch::Producer;
+use storage::buffer::Slice;
+use storage::builder::{BatchBuilder, NewRecord, Options as BatchOptions};
+use storage::compression::Codec;
+use storage::disk::Directory;
+use storage::io::{Completion, Done, Failure, FileId, Op, Request};
+use storage::recovery::{Identity, recover};
+use storage::store::{Append, Event, Lookup, Options, Origin, Read, ReadRequest, ReaderId, Store};
+use storage::{Error, LogConfig, LogId, Now, Slot};
+
+/// Where time starts in these tests.
+pub(crate) const START_MS: i64 = 1_700_000_000_000;
+
+#[derive(Default)]
+struct Files {
+    open: BTreeMap<FileId, File>,
+}
+
+impl Files {
+    fn execute(&mut self, root: &Path, op: Op) -> std::io::Result<Done> {
+        match op {
+            Op::Open { file, path, mode } => {
+                let opened = OpenOptions::new()
+                    .read(true)
+                    .write(mode.write)
+                    .create(mode.create)
+                    .truncate(false)
+                    .open(root.join(path))?;
+                let length = opened.metadata()?.len();
+                assert!(self.open.insert(file, opened).is_none(), "a number names one file");
+                return Ok(Done::Opened { length, direct: false });
+            }
+            Op::Close { file } => drop(self.open.remove(&file).expect("open")),
+            Op::Write { file, mut position, data, .. } => {
+                for slice in &data {
+                    self.open[&file].write_all_at(slice, position)?;
+                    position += slice.len() as u64;
+                }
+                return Ok(Done::Written { data });
+            }
+            Op::Read { file, position, mut buffer } => {
+                let mut length = 0;
+                while length < buffer.len() {
+                    match self.open[&file].read_at(&mut buffer[length..], position + length as u64)? {
+                        0 => break,
+                        read => length += read,
+                    }
+                }
+                return Ok(Done::Read { buffer, length });
+            }
+            // The process is not killed in these tests, so the page cache is as good as the device.
+            Op::Sync { .. } | Op::SyncAll | Op::SyncDirectory { .. } => {}
+            Op::SetLength { file, length } => self.open[&file].set_len(length)?,
+            Op::CreateDirectory { path } => fs::create_dir_all(root.join(path))?,
+            Op::RemoveFile { path } => drop(fs::remove_file(root.join(path))),
+            Op::RemoveDirectory { path } => drop(fs::remove_dir_all(root.join(path))),
+            Op::Rename { from, to } => fs::rename(root.join(from), root.join(to))?,
+        }
+        Ok(Done::Finished)
+    }
+}
+
+/// Stores on a data directory.
+pub(crate) struct Node {
+    root: PathBuf,
+    _directory: Directory,
+    pub(crate) stores: Vec<Store>,
+    files: Vec<Files>,
+    pub(crate) now: Now,
+    pub(crate) events: Vec<(usize, Event)>,
+}
+
+pub(crate) fn identity() -> Identity {
+    Identity { directory_id: [1; 16], cluster_id: b"test".to_vec() }
+}
+
+pub(crate) fn options() -> Options {
+    Options { tail_bytes: 16 << 20, buffer_bytes: 16 << 20, open_files_max: 16, direct: false, ..Options::default() }
+}
+
+pub(crate) fn place(id: LogId, shards: usize) -> usize {
+    id.0 as usize % shards
+}
+
+impl Node {
+    pub(crate) fn start(root: &Path, shards: usize) -> Self {
+        Self::try_start(root, shards, &options()).expect("a sound directory")
+    }
+
+    pub(crate) fn try_start(root: &Path, shards: usize, options: &Options) -> Result<Self, Error> {
+        let directory = Directory::open(root)?;
+        let recovered = recover(&directory, &identity())?;
+        let stores = recovered.into_stores(shards, |id| place(id, shards), options)?;
+        Ok(Self {
+            root: root.to_path_buf(),
+            _directory: directory,
+            files: stores.iter().map(|_| Files::default()).collect(),
+            stores,
+            now: Now { monotonic_ns: 0, wall_ms: START_MS },
+            events: Vec::new(),
+        })
+    }
+
+    pub(crate) fn attach(&mut self, id: u64, config: LogConfig) -> (usize, Slot) {
+        let shard = place(LogId(id), self.stores.len());
+        let slot = self.stores[shard].attach(LogId(id), &format!("topic-0.{id}"), config, self.now);
+        (shard, slot)
+    }
+
+    pub(crate) fn pass(&mut self, ms: u64) {
+        self.now.monotonic_ns += ms * 1_000_000;
+        self.now.wall_ms += ms as i64;
+    }
+
+    /// Turns until nothing is left to do.
+    pub(crate) fn settle(&mut self) {
+        loop {
+            let mut is_quiet = true;
+            for shard in 0..self.stores.len() {
+                is_quiet &= !self.turn(shard);
+            }
+            if is_quiet {
+                return;
+            }
+        }
+    }
+
+    /// One turn of a shard; whether there was something to do.
+    fn turn(&mut self, shard: usize) -> bool {
+        let store = &mut self.stores[shard];
+        let mut any = store.step(self.now, 64 << 10);
+        let mut requests = Vec::new();
+        store.requests(&mut requests);
+        for Request { token, op } in requests {
+            any = true;
+            let result = self.files[shard]
+                .execute(&self.root, op)
+                .map_err(|error| Failure { errno: error.raw_os_error().unwrap_or(5) });
+            store.complete(Completion { token, result }, self.now);
+        }
+        while let Some(event) = store.next_event() {
+            self.events.push((shard, event));
+        }
+        any
+    }
+
+    pub(crate) fn append(&mut self, (shard, slot): (usize, Slot), batch: &[u8]) -> Append {
+        let outcome = self.stores[shard].append(slot, batch, Origin::Client, 0, self.now);
+        let Append::Validating(token) = outcome else { return outcome };
+        self.settle();
+        let finished = self.events.iter().find_map(|(_, event)| match event {
+            Event::AppendFinished { token: its, outcome, .. } if *its == token => Some(outcome.clone()),
+            _ => None,
+        });
+        finished.expect("every append finishes")
+    }
+
+    /// All bytes from `offset` to the durable end.
+    pub(crate) fn read_all(&mut self, (shard, slot): (usize, Slot), mut offset: i64) -> Vec<u8> {
+        let limit_offset = self.stores[shard].durable_end(slot);
+        let mut bytes = Vec::new();
+        while offset < limit_offset {
+            let request =
+                ReadRequest { offset, max_bytes: 100_000, at_least_one: true, limit_offset, reader: ReaderId(1) };
+            let (outcome, slices) = self.read((shard, slot), request);
+            let Read::Ready { next_offset, .. } = outcome else { panic!("offset {offset} gives {outcome:?}") };
+            offset = next_offset;
+            slices.iter().for_each(|slice| bytes.extend_from_slice(slice));
+        }
+        bytes
+    }
+
+    pub(crate) fn read(&mut self, (shard, slot): (usize, Slot), request: ReadRequest) -> (Read, Vec<Slice>) {
+        let mut slices = Vec::new();
+        let outcome = self.stores[shard].read(slot, request, &mut slices);
+        let Read::Pending(token) = outcome else { return (outcome, slices) };
+        self.settle();
+        let at = self
+            .events
+            .iter()
+            .position(|(_, event)| matches!(event, Event::ReadFinished { token: its, .. } if *its == token));
+        let Event::ReadFinished { outcome, slices, .. } = self.events.remove(at.expect("every read finishes")).1 else {
+            unreachable!("it was picked as one")
+        };
+        (outcome, slices)
+    }
+
+    pub(crate) fn finished(&mut self, lookup: Lookup) -> Lookup {
+        let Lookup::Pending(token) = lookup else { return lookup };
+        self.settle();
+        let finished = self.events.iter().find_map(|(_, event)| match event {
+            Event::LookupFinished { token: its, outcome, .. } if *its == token => Some(*outcome),
+            _ => None,
+        });
+        finished.expect("every lookup finishes")
+    }
+
+    pub(crate) fn stop(mut self) {
+        self.stores.iter_mut().for_each(Store::begin_stop);
+        self.settle();
+        assert!(self.stores.iter().all(Store::is_stopped));
+    }
+}
+
+/// A batch of `records` records of `bytes` each, the first at `timestamp`, each one ms later than the last.
+pub(crate) fn batch(records: usize, bytes: usize, timestamp: i64) -> Vec<u8> {
+    built(BatchOptions::default(), records, bytes, timestamp)
+}
+
+pub(crate) fn compressed(codec: Codec, records: usize, bytes: usize, timestamp: i64) -> Vec<u8> {
+    built(BatchOptions { codec, ..BatchOptions::default() }, records, bytes, timestamp)
+}
+
+pub(crate) fn produced(producer: i64, base_sequence: i32) -> Vec<u8> {
+    let producer = Some(Producer { id: producer, epoch: 0, base_sequence });
+    built(BatchOptions { producer, ..BatchOptions::default() }, 1, 100, START_MS)
+}
+
+fn built(options: BatchOptions, records: usize, bytes: usize, timestamp: i64) -> Vec<u8> {
+    let mut builder = BatchBuilder::new(options);
+    for at in 0..records {
+        let value: Vec<u8> = (0..bytes).map(|byte| (byte * 31 + at * 7 + timestamp as usize) as u8).collect();
+        let record = NewRecord { timestamp: timestamp + at as i64, key: None, value: Some(&value), headers: &[] };
+        builder.append(&record).expect("small");
+    }
+    builder.finish()
+}

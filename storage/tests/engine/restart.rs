@@ -1,0 +1,196 @@
+//! What was durable is there after a restart, whatever the number of shards.
+
+use storage::batch::batches;
+use storage::compression::Codec;
+use storage::store::{Append, Event, Full, Options};
+use storage::{Durability, LogConfig, LogId};
+
+use crate::node::{Node, START_MS, batch, compressed, options, produced};
+
+fn offsets(outcome: &Append) -> (i64, i64) {
+    match *outcome {
+        Append::Appended { base_offset, last_offset, .. } | Append::Duplicate { base_offset, last_offset, .. } => {
+            (base_offset, last_offset)
+        }
+        ref other => panic!("not appended: {other:?}"),
+    }
+}
+
+#[test]
+fn an_append_is_durable_when_the_event_says_so_and_not_before() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut node = Node::start(directory.path(), 1);
+    let log = node.attach(1, LogConfig::default());
+    assert_eq!(offsets(&node.append(log, &batch(3, 100, START_MS))), (0, 2));
+    assert_eq!((node.stores[0].end_offset(log.1), node.stores[0].durable_end(log.1)), (3, 0));
+    node.settle();
+    assert_eq!(node.stores[0].durable_end(log.1), 3);
+    assert!(node.events.iter().any(|(_, event)| matches!(event, Event::Durable { end_offset: 3, .. })));
+}
+
+#[test]
+fn logs_survive_from_four_shards_to_one_to_three() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut expected = vec![Vec::new(); 10];
+    for shards in [4, 1, 3] {
+        let mut node = Node::start(directory.path(), shards);
+        for id in 0..10 {
+            let durability = if id % 3 == 0 { Durability::Cached } else { Durability::Durable };
+            let log = node.attach(id, LogConfig { durability, segment_bytes: 1 << 20, ..LogConfig::default() });
+            assert_eq!(node.read_all(log, 0), expected[id as usize], "log {id} on {shards} shards");
+            for round in 0..30 * id as usize {
+                let outcome = node.append(log, &batch(5, 100 + round * 17, START_MS));
+                assert!(matches!(outcome, Append::Appended { .. }), "{outcome:?}");
+                node.settle();
+            }
+            expected[id as usize] = node.read_all(log, 0);
+            let end = batches(&expected[id as usize]).last().map_or(0, |last| last.expect("whole").next_offset());
+            assert_eq!(end, node.stores[log.0].durable_end(log.1));
+        }
+        // No clean stop: the next start finds what the journals have.
+    }
+}
+
+#[test]
+fn a_clean_stop_loses_nothing_either() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut node = Node::start(directory.path(), 2);
+    let log = node.attach(5, LogConfig::default());
+    for _ in 0..100 {
+        node.append(log, &batch(2, 1000, START_MS));
+    }
+    node.settle();
+    let expected = node.read_all(log, 0);
+    node.stop();
+    let mut node = Node::start(directory.path(), 1);
+    let log = node.attach(5, LogConfig::default());
+    assert_eq!(node.read_all(log, 0), expected);
+    assert_eq!(node.read_all(log, 150), expected[expected.len() / 100 * 75..]);
+}
+
+#[test]
+fn the_last_five_batches_of_a_producer_are_recognised_after_a_restart() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut node = Node::start(directory.path(), 1);
+    let log = node.attach(1, LogConfig::default());
+    for sequence in 0..8 {
+        node.append(log, &produced(77, sequence));
+    }
+    node.settle();
+    drop(node);
+    let mut node = Node::start(directory.path(), 1);
+    let log = node.attach(1, LogConfig::default());
+    for sequence in 3..8 {
+        let outcome = node.append(log, &produced(77, sequence));
+        assert!(matches!(outcome, Append::Duplicate { .. }), "{outcome:?}");
+        assert_eq!(offsets(&outcome), (i64::from(sequence), i64::from(sequence)));
+    }
+    assert!(matches!(node.append(log, &produced(77, 9)), Append::OutOfOrder { expected: 8, found: 9 }));
+    assert_eq!(offsets(&node.append(log, &produced(77, 8))), (8, 8));
+}
+
+#[test]
+fn appends_behind_a_batch_that_is_decompressed_keep_their_order() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut node = Node::start(directory.path(), 1);
+    let log = node.attach(1, LogConfig::default());
+    let large = compressed(Codec::Gzip, 100, 10_000, START_MS);
+    let store = &mut node.stores[0];
+    let first = store.append(log.1, &large, storage::store::Origin::Client, 0, node.now);
+    let second = store.append(log.1, &batch(1, 10, START_MS), storage::store::Origin::Client, 0, node.now);
+    assert!(matches!((first, second), (Append::Validating(_), Append::Validating(_))));
+    node.settle();
+    let ends: Vec<_> = node
+        .events
+        .iter()
+        .filter_map(|(_, event)| match event {
+            Event::AppendFinished { outcome, .. } => Some(offsets(outcome)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(ends, [(0, 99), (100, 100)]);
+    assert_eq!(node.stores[0].durable_end(log.1), 101);
+}
+
+#[test]
+fn a_log_that_changes_its_durability_keeps_every_record() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut node = Node::start(directory.path(), 1);
+    let config = |durability| LogConfig { durability, ..LogConfig::default() };
+    let log = node.attach(1, config(Durability::Cached));
+    for round in 0..20 {
+        let durability = if round % 2 == 0 { Durability::Durable } else { Durability::Cached };
+        node.append(log, &batch(2, 300, START_MS));
+        node.stores[0].reconfigure(log.1, config(durability), node.now);
+        node.append(log, &batch(1, 3000, START_MS));
+        if round % 3 == 0 {
+            node.settle();
+        }
+    }
+    node.settle();
+    let expected = node.read_all(log, 0);
+    drop(node);
+    let mut node = Node::start(directory.path(), 1);
+    let log = node.attach(1, config(Durability::Durable));
+    assert_eq!(node.stores[0].durable_end(log.1), 60);
+    assert_eq!(node.read_all(log, 0), expected);
+}
+
+#[test]
+fn a_deleted_log_is_gone_with_its_files_and_its_id_finds_nothing() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut node = Node::start(directory.path(), 1);
+    let log = node.attach(1, LogConfig { segment_bytes: 1 << 20, ..LogConfig::default() });
+    for _ in 0..30 {
+        node.append(log, &batch(1, 100_000, START_MS));
+        node.settle();
+    }
+    assert!(directory.path().join("logs/topic-0.1").exists());
+    node.stores[0].delete(log.1, node.now);
+    node.settle();
+    drop(node);
+    let node = Node::start(directory.path(), 1);
+    assert!(!directory.path().join("logs/topic-0.1").exists());
+    assert_eq!(node.stores[0].unattached(), Vec::<LogId>::new());
+}
+
+#[test]
+fn ten_thousand_logs_with_a_small_batch_each_fit_and_come_back() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let options = Options { tail_bytes: 96 << 20, ..options() };
+    let mut node = Node::try_start(directory.path(), 1, &options).expect("sound");
+    for id in 0..10_000 {
+        let log = node.attach(id, LogConfig::default());
+        let outcome = node.append(log, &batch(1, 100, START_MS));
+        assert_ne!(outcome, Append::Full(Full::Memory));
+    }
+    node.settle();
+    assert!(!directory.path().join("logs/topic-0.1").exists(), "no files for a few records");
+    drop(node);
+    let mut node = Node::try_start(directory.path(), 2, &options).expect("sound");
+    for id in 0..10_000 {
+        let log = node.attach(id, LogConfig::default());
+        assert_eq!(node.stores[log.0].durable_end(log.1), 1, "log {id}");
+    }
+}
+
+#[test]
+fn a_spent_memory_refuses_appends_until_rounds_make_room() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut node = Node::start(directory.path(), 1);
+    let log = node.attach(1, LogConfig::default());
+    let large = batch(1, 900_000, START_MS);
+    let mut refused = 0;
+    for _ in 0..100 {
+        if let Append::Full(_) = node.append(log, &large) {
+            refused += 1;
+            node.settle();
+            assert!(matches!(node.append(log, &large), Append::Appended { .. }), "settling made room");
+        }
+    }
+    assert!(refused > 0);
+    node.settle();
+    assert_eq!(node.stores[0].durable_end(log.1), 100);
+    assert!(node.stores[0].memory_bytes() <= 32 << 20);
+    assert_eq!(batches(&node.read_all(log, 0)).count(), 100);
+}
