@@ -1,0 +1,240 @@
+//! One seed from its first start to its last audit.
+
+use storage::simulated::{Faults, Random};
+
+use super::client::{Admin, Auditor, Client, Committer, Consumer, Env, Producer};
+use super::machine::Machine;
+use super::model::Model;
+use super::scenario::{End, Producing, Scenario};
+use super::totals::Totals;
+use super::trace::Trace;
+
+/// A client that has nothing to do is looked at again after this time, in nanoseconds.
+const POLL_NS: u64 = 20_000;
+/// Longest time that a machine stays without a node, in nanoseconds.
+const DOWN_NS_MAX: u64 = 200_000_000;
+/// Virtual time within which clients have to come to rest when they begin nothing new, in nanoseconds.
+const REST_NS_MAX: u64 = 600_000_000_000;
+/// Longest time for which the disk is full, in nanoseconds.
+const FULL_NS_MAX: u64 = 500_000_000;
+/// Largest jump of the wall clock, in milliseconds.
+const JUMP_MS_MAX: u64 = 30 * 60 * 1000;
+
+/// What a life came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Report {
+    /// Counts of what happened.
+    pub totals: Totals,
+    /// The fingerprint of all that happened.
+    pub trace: u64,
+}
+
+struct Participant {
+    client: Box<dyn Client>,
+    /// Not looked at before this time.
+    not_before_ns: u64,
+}
+
+/// See the module's head.
+pub(super) struct Life {
+    machine: Machine,
+    participants: Vec<Participant>,
+    model: Model,
+    scenario: Scenario,
+    random: Random,
+    totals: Totals,
+    trace: Trace,
+    /// When the disk has room again, while it is full.
+    full_until_ns: Option<u64>,
+    is_draining: bool,
+}
+
+/// Lives the life of a seed.
+///
+/// # Panics
+/// If the node breaks a promise.
+pub(super) fn live(scenario: Scenario, random: Random) -> Report {
+    Life::new(scenario, random).run()
+}
+
+impl Life {
+    fn new(scenario: Scenario, mut random: Random) -> Self {
+        let machine = Machine::new(scenario.clone(), random.fork());
+        let clients = clients(&scenario, &mut random);
+        let participants = clients.into_iter().map(|client| Participant { client, not_before_ns: 0 }).collect();
+        Self {
+            machine,
+            participants,
+            model: Model::default(),
+            scenario,
+            random,
+            totals: Totals::default(),
+            trace: Trace::default(),
+            full_until_ns: None,
+            is_draining: false,
+        }
+    }
+
+    fn run(mut self) -> Report {
+        self.machine.start(&mut self.trace, &mut self.totals);
+        let mut ends = std::mem::take(&mut self.scenario.ends).into_iter().peekable();
+        while self.totals.operations < self.scenario.operations {
+            self.step();
+            self.disturb();
+            if let Some((_, end)) = ends.next_if(|(at, _)| *at <= self.totals.operations) {
+                self.end_and_start(end);
+            }
+        }
+        for (_, end) in ends {
+            self.end_and_start(end);
+        }
+        self.clear_faults();
+        self.is_draining = true;
+        self.rest("the clients do not come to rest");
+        self.end_and_start(End::PowerCut);
+        let auditor = Box::new(Auditor::new(self.random.fork()));
+        self.participants.push(Participant { client: auditor, not_before_ns: 0 });
+        self.rest("the audit does not come to its end");
+        self.report()
+    }
+
+    fn report(mut self) -> Report {
+        let disk = self.machine.world.disk.borrow().counts();
+        self.totals.seeds = 1;
+        self.totals.disk_errors = disk.errors;
+        self.totals.disk_refusals = disk.refusals;
+        self.totals.exposed = disk.exposed;
+        self.totals.virtual_ns = self.now_ns();
+        Report { totals: self.totals, trace: self.trace.hash() }
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.machine.world.clock.monotonic_ns()
+    }
+
+    /// Lets time go on to the next thing that happens, and everybody do what is due.
+    fn step(&mut self) {
+        let next = {
+            let network = self.machine.world.network.borrow();
+            let clients = self.participants.iter().filter_map(|participant| {
+                participant.client.next_at_ns(&network).map(|at| at.max(participant.not_before_ns))
+            });
+            clients.chain(self.machine.next_at_ns()).min()
+        };
+        let now_ns = next.expect("clients always have something ahead").max(self.now_ns());
+        self.machine.world.clock.advance_to(now_ns);
+        self.machine.turns(&mut self.trace, &mut self.totals);
+        self.poll_clients(now_ns);
+    }
+
+    fn poll_clients(&mut self, now_ns: u64) {
+        let mut network = self.machine.world.network.borrow_mut();
+        let wall_ms = self.machine.world.clock.wall_ms();
+        for participant in &mut self.participants {
+            let at = participant.client.next_at_ns(&network);
+            if at.is_none_or(|at| at.max(participant.not_before_ns) > now_ns) {
+                continue;
+            }
+            participant.not_before_ns = now_ns + POLL_NS;
+            participant.client.poll(&mut Env {
+                now_ns,
+                wall_ms,
+                network: &mut network,
+                model: &mut self.model,
+                totals: &mut self.totals,
+                trace: &mut self.trace,
+                is_draining: self.is_draining,
+            });
+        }
+    }
+
+    /// Goes on until no client has anything under way.
+    fn rest(&mut self, otherwise: &str) {
+        let deadline = self.now_ns() + REST_NS_MAX;
+        while !self.participants.iter().all(|participant| participant.client.is_idle()) {
+            self.step();
+            assert!(self.now_ns() < deadline, "{otherwise}");
+        }
+    }
+
+    fn end_and_start(&mut self, end: End) {
+        self.machine.end(end, &mut self.trace, &mut self.totals);
+        self.full_until_ns = None;
+        self.clear_faults();
+        let up_at_ns = self.now_ns() + self.random.below(DOWN_NS_MAX);
+        while self.now_ns() < up_at_ns {
+            self.step();
+        }
+        self.machine.start(&mut self.trace, &mut self.totals);
+    }
+
+    // What goes wrong.
+
+    fn disturb(&mut self) {
+        let now_ns = self.now_ns();
+        if self.full_until_ns.is_some_and(|until| until <= now_ns) {
+            self.full_until_ns = None;
+            self.clear_faults();
+        }
+        if self.full_until_ns.is_some() || !self.random.chance(self.scenario.disturbances_per_million) {
+            return;
+        }
+        match self.random.index(3) {
+            0 => self.jump_clock(),
+            1 => self.fail_one_operation(),
+            _ => self.fill_disk(),
+        }
+    }
+
+    fn jump_clock(&mut self) {
+        self.totals.clock_jumps += 1;
+        let by_ms = self.random.below(2 * JUMP_MS_MAX) as i64 - JUMP_MS_MAX as i64;
+        self.machine.world.clock.jump_wall(by_ms);
+    }
+
+    /// One operation fails, the next succeed: what fails twice may rightly end the node.
+    fn fail_one_operation(&mut self) {
+        let mut faults = self.no_faults();
+        faults.errors_max = 1;
+        match self.random.index(3) {
+            0 => faults.write_errors_per_million = 1_000_000,
+            1 => faults.read_errors_per_million = 1_000_000,
+            _ => faults.sync_errors_per_million = 1_000_000,
+        }
+        self.machine.world.disk.borrow_mut().set_faults(faults);
+    }
+
+    fn fill_disk(&mut self) {
+        let room = self.random.below(1 << 20);
+        let mut disk = self.machine.world.disk.borrow_mut();
+        let capacity_bytes = disk.used_bytes() + room;
+        disk.set_faults(Faults { capacity_bytes, ..Faults::NONE });
+        drop(disk);
+        self.full_until_ns = Some(self.now_ns() + self.random.below(FULL_NS_MAX));
+    }
+
+    fn no_faults(&self) -> Faults {
+        Faults { lies: self.scenario.lies, ..Faults::NONE }
+    }
+
+    fn clear_faults(&mut self) {
+        let faults = self.no_faults();
+        self.machine.world.disk.borrow_mut().set_faults(faults);
+    }
+}
+
+fn clients(scenario: &Scenario, random: &mut Random) -> Vec<Box<dyn Client>> {
+    let cuts = scenario.cuts_per_million;
+    let count = scenario.producers.len() as u32;
+    let mut clients: Vec<Box<dyn Client>> = vec![Box::new(Admin::new(cuts, random.fork()))];
+    for (number, Producing(style)) in scenario.producers.iter().enumerate() {
+        clients.push(Box::new(Producer::new(number as u32, count, *style, cuts, random.fork())));
+    }
+    for number in 0..scenario.consumers {
+        clients.push(Box::new(Consumer::new(number, cuts, random.fork())));
+    }
+    for number in 0..scenario.committers {
+        clients.push(Box::new(Committer::new(number, cuts, random.fork())));
+    }
+    clients
+}

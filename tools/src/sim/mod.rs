@@ -1,0 +1,32 @@
+//! The deterministic simulation: a whole node of production shards, single-threaded, on a simulated machine.
+//!
+//! A seed decides everything: which clients there are and what they do, how long disk and network take and in which
+//! order they answer, when the power goes and what it takes along, with how many shards the node comes back. So a seed
+//! that fails, fails again, step by step.
+//!
+//! | file | what it is about |
+//! |---|---|
+//! | [`runner`] | many seeds, their totals, and how to replay one |
+//! | [`scenario`] | what a seed draws: clients, ends, faults |
+//! | `life` | one seed, from the first start to the audit |
+//! | `machine` | clock, disk and network, and the shards of the node that runs on them |
+//! | `client` | producers, consumers, committers, an administrator, an auditor; they speak the real protocol |
+//! | `model` | what has been promised: every answer is held against it |
+//! | [`trace`], [`totals`] | what happened, as a fingerprint and in numbers |
+//!
+//! What is checked: acknowledged records are there after any end, with their bytes, once, in the order of their producer,
+//! at dense offsets; so are topics, configurations, committed offsets; producer ids are given once; a batch sent again is
+//! recognised across restarts; the high watermark goes back for nobody; what was read once is never lost.
+
+mod client;
+mod life;
+mod machine;
+mod model;
+pub mod runner;
+pub mod scenario;
+pub mod totals;
+pub mod trace;
+
+pub use life::Report;
+pub use runner::{Failure, Options, Outcome, run, run_seed};
+pub use totals::Totals;

@@ -1,0 +1,276 @@
+//! What the node has promised: the truth that every answer is held against.
+//!
+//! ```text
+//!            promised: acknowledged, or seen by somebody
+//! 0 ──────────────────────────────────────────────► promised_end        may or may not be there
+//! | batch | batch | ?     | batch |                |  ?   ?   ?
+//! ```
+//!
+//! A batch that a client sent may be in the log or not until somebody learns its place, from an acknowledgement or by
+//! reading it. From then on it stays there, whatever happens to the node.
+
+use std::collections::BTreeMap;
+
+use net::Uuid;
+use storage::batch::Batch;
+
+/// A topic of the simulation. A name is never used for a second one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct TopicNumber(pub(super) usize);
+
+/// A partition of a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub(super) topic: TopicNumber,
+    pub(super) index: i32,
+}
+
+/// A batch that was sent at least once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct BatchNumber(usize);
+
+/// What tells one batch from all others, whatever the broker writes into its header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Fingerprint {
+    crc: u32,
+    size: usize,
+    base_timestamp: i64,
+    producer_id: i64,
+    base_sequence: i32,
+}
+
+impl Fingerprint {
+    fn of(batch: &Batch<'_>) -> Self {
+        Self {
+            crc: batch.crc(),
+            size: batch.size_in_bytes(),
+            base_timestamp: batch.base_timestamp(),
+            producer_id: batch.producer_id(),
+            base_sequence: batch.base_sequence(),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Sent {
+    place: Place,
+    /// Who sent it, and as which of its batches for the partition.
+    producer: u32,
+    order: u64,
+    records: i64,
+    base_offset: Option<i64>,
+}
+
+/// Whether a topic is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Existence {
+    /// Its creation was asked for and not answered.
+    Asked,
+    Exists,
+    /// Its deletion was asked for and not answered.
+    Doomed,
+    Gone,
+}
+
+#[derive(Debug)]
+pub(super) struct Topic {
+    pub(super) name: String,
+    pub(super) id: Uuid,
+    pub(super) existence: Existence,
+    pub(super) retention_ms: i64,
+    pub(super) partitions: Vec<Partition>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Partition {
+    /// Batches with a known place: base offset, end offset and which.
+    placed: BTreeMap<i64, (i64, BatchNumber)>,
+    /// Base offsets by producer and order.
+    by_order: BTreeMap<(u32, u64), i64>,
+    /// The highest offset that somebody was told is committed.
+    promised_end: i64,
+}
+
+/// The last commit of a group for a partition.
+#[derive(Debug, Default)]
+struct Commit {
+    acknowledged: Option<i64>,
+    /// Asked for after that, and not answered.
+    uncertain: Vec<i64>,
+}
+
+/// See the module's head.
+#[derive(Debug, Default)]
+pub(super) struct Model {
+    topics: Vec<Topic>,
+    batches: Vec<Sent>,
+    by_fingerprint: BTreeMap<Fingerprint, BatchNumber>,
+    commits: BTreeMap<(String, Place), Commit>,
+    producer_ids: BTreeMap<i64, u32>,
+    cluster_id: Option<String>,
+}
+
+impl Model {
+    // Topics.
+
+    pub(super) fn ask_topic(&mut self, name: String, partitions: usize, retention_ms: i64) -> TopicNumber {
+        let partitions = (0..partitions).map(|_| Partition::default()).collect();
+        self.topics.push(Topic { name, id: Uuid::default(), existence: Existence::Asked, retention_ms, partitions });
+        TopicNumber(self.topics.len() - 1)
+    }
+
+    pub(super) fn topics(&self) -> impl Iterator<Item = (TopicNumber, &Topic)> {
+        self.topics.iter().enumerate().map(|(number, topic)| (TopicNumber(number), topic))
+    }
+
+    pub(super) fn topic(&self, number: TopicNumber) -> &Topic {
+        &self.topics[number.0]
+    }
+
+    pub(super) fn topic_mut(&mut self, number: TopicNumber) -> &mut Topic {
+        &mut self.topics[number.0]
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<TopicNumber> {
+        self.topics.iter().position(|topic| topic.name == name).map(TopicNumber)
+    }
+
+    pub(super) fn find_id(&self, id: Uuid) -> Option<TopicNumber> {
+        self.topics.iter().position(|topic| topic.id == id).map(TopicNumber)
+    }
+
+    /// The partitions of all topics that are there and stay.
+    pub(super) fn places(&self) -> Vec<Place> {
+        let exists = |(_, topic): &(TopicNumber, &Topic)| topic.existence == Existence::Exists;
+        let places = |(number, topic): (TopicNumber, &Topic)| {
+            (0..topic.partitions.len() as i32).map(move |index| Place { topic: number, index })
+        };
+        self.topics().filter(exists).flat_map(places).collect()
+    }
+
+    pub(super) fn exists(&self, place: Place) -> bool {
+        self.topic(place.topic).existence == Existence::Exists
+    }
+
+    /// The cluster's id, which never changes.
+    pub(super) fn check_cluster_id(&mut self, id: &str) {
+        let known = self.cluster_id.get_or_insert_with(|| id.to_owned());
+        assert_eq!(known, id, "the cluster keeps its id");
+    }
+
+    // Records.
+
+    /// A client is about to send this batch for the first time.
+    pub(super) fn sent(&mut self, place: Place, producer: u32, order: u64, bytes: &[u8]) -> BatchNumber {
+        let batch = Batch::first(bytes).expect("built by the client");
+        let number = BatchNumber(self.batches.len());
+        let records = i64::from(batch.record_count());
+        self.batches.push(Sent { place, producer, order, records, base_offset: None });
+        let previous = self.by_fingerprint.insert(Fingerprint::of(&batch), number);
+        assert_eq!(previous, None, "the simulation makes no two equal batches");
+        number
+    }
+
+    pub(super) fn records(&self, batch: BatchNumber) -> i64 {
+        self.batches[batch.0].records
+    }
+
+    /// The node said that this batch has this offset and is committed.
+    pub(super) fn acknowledged(&mut self, batch: BatchNumber, base_offset: i64) {
+        self.place(batch, base_offset);
+        let Sent { place, records, .. } = self.batches[batch.0];
+        self.promise(place, base_offset + records);
+    }
+
+    /// The node showed the offset up to which records are committed.
+    pub(super) fn promise(&mut self, place: Place, end: i64) {
+        let partition = self.partition_mut(place);
+        partition.promised_end = partition.promised_end.max(end);
+    }
+
+    /// The offset up to which somebody was told that records are committed.
+    pub(super) fn promised_end(&self, place: Place) -> i64 {
+        self.topics[place.topic.0].partitions[place.index as usize].promised_end
+    }
+
+    /// A consumer read this batch; says how many records it has.
+    pub(super) fn read(&mut self, place: Place, batch: &Batch<'_>) -> i64 {
+        assert_eq!(batch.crc(), batch.computed_crc(), "a batch at offset {} of {place:?}", batch.base_offset());
+        let known = self.by_fingerprint.get(&Fingerprint::of(batch)).copied();
+        let Some(number) = known else {
+            panic!("nobody wrote what is at offset {} of {}", batch.base_offset(), self.describe(place))
+        };
+        assert_eq!(self.batches[number.0].place, place, "a batch stands in the partition it was sent to");
+        self.place(number, batch.base_offset());
+        self.records(number)
+    }
+
+    /// Learns, or checks, that a batch has this offset.
+    fn place(&mut self, number: BatchNumber, base_offset: i64) {
+        let Sent { place, producer, order, records, base_offset: known } = self.batches[number.0];
+        if let Some(known) = known {
+            assert_eq!(base_offset, known, "batch {order} of producer {producer} in {} moved", self.describe(place));
+            return;
+        }
+        self.batches[number.0].base_offset = Some(base_offset);
+        let description = self.describe(place);
+        let partition = self.partition_mut(place);
+        let end = base_offset + records;
+        if let Some((base, (known_end, _))) = partition.placed.range(..end).next_back() {
+            assert!(*known_end <= base_offset, "{base_offset}..{end} of {description} was {base}..{known_end} before");
+        }
+        partition.placed.insert(base_offset, (end, number));
+        let before = partition.by_order.range(..(producer, order)).next_back();
+        if let Some(((other, _), base)) = before.filter(|((other, _), _)| *other == producer) {
+            assert!(*base < base_offset, "batch {order} of producer {other} comes before an earlier one");
+        }
+        let after = partition.by_order.range((producer, order)..).next();
+        if let Some(((other, _), base)) = after.filter(|((other, _), _)| *other == producer) {
+            assert!(*base > base_offset, "batch {order} of producer {other} comes after a later one");
+        }
+        partition.by_order.insert((producer, order), base_offset);
+    }
+
+    pub(super) fn describe(&self, place: Place) -> String {
+        format!("{}-{}", self.topic(place.topic).name, place.index)
+    }
+
+    fn partition_mut(&mut self, place: Place) -> &mut Partition {
+        &mut self.topics[place.topic.0].partitions[place.index as usize]
+    }
+
+    // Producer ids and committed offsets.
+
+    /// A producer got an id that nobody had before.
+    pub(super) fn producer_id(&mut self, id: i64, producer: u32) {
+        let previous = self.producer_ids.insert(id, producer);
+        assert_eq!(previous, None, "producer id {id} is given a second time");
+    }
+
+    pub(super) fn ask_commit(&mut self, group: &str, place: Place, offset: i64) {
+        self.commits.entry((group.to_owned(), place)).or_default().uncertain.push(offset);
+    }
+
+    pub(super) fn committed(&mut self, group: &str, place: Place, offset: i64) {
+        let commit = self.commits.entry((group.to_owned(), place)).or_default();
+        commit.acknowledged = Some(offset);
+        // The group's requests go one after another, and each commits more than the one before.
+        commit.uncertain.retain(|&asked| asked > offset);
+    }
+
+    /// The node said what a group has committed; -1 for nothing.
+    pub(super) fn check_commit(&mut self, group: &str, place: Place, offset: i64) {
+        let description = self.describe(place);
+        let commit = self.commits.entry((group.to_owned(), place)).or_default();
+        let acknowledged = commit.acknowledged.unwrap_or(-1);
+        let possible = offset == acknowledged || commit.uncertain.contains(&offset);
+        assert!(
+            possible,
+            "group {group} committed {acknowledged} of {description}, perhaps {:?}, and {offset} is found",
+            commit.uncertain
+        );
+        if offset >= 0 {
+            self.committed(group, place, offset);
+        }
+    }
+}

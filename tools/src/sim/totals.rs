@@ -1,0 +1,105 @@
+//! What one or many seeds came to.
+
+use std::fmt;
+
+macro_rules! totals {
+    ($($(#[$doc:meta])* $field:ident,)*) => {
+        /// Counts of a run.
+        #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+        pub struct Totals {
+            $($(#[$doc])* pub $field: u64,)*
+        }
+
+        impl Totals {
+            /// Adds the counts of another run.
+            pub fn add(&mut self, other: &Self) {
+                $(self.$field += other.$field;)*
+            }
+        }
+    };
+}
+
+totals! {
+    /// Seeds run.
+    seeds,
+    /// Requests that clients sent.
+    operations,
+    /// Records acknowledged.
+    acknowledged_records,
+    /// Batches acknowledged.
+    acknowledged_batches,
+    /// Batches that a producer sent again after they had been appended.
+    duplicates,
+    /// Records that consumers read.
+    read_records,
+    /// Topics created.
+    topics_created,
+    /// Topics deleted.
+    topics_deleted,
+    /// Offsets committed.
+    commits,
+    /// Producer ids given.
+    producer_ids,
+    /// Power cuts.
+    power_cuts,
+    /// Killed processes.
+    kills,
+    /// Clean stops.
+    stops,
+    /// Recoveries that were themselves cut short.
+    recoveries_cut,
+    /// Times a node was started.
+    starts,
+    /// Connections that clients saw cut by the network.
+    cuts,
+    /// Answers with a retriable error.
+    retriable_errors,
+    /// Jumps of the wall clock.
+    clock_jumps,
+    /// Disk operations failed with `EIO`.
+    disk_errors,
+    /// Disk operations refused with `ENOSPC`.
+    disk_refusals,
+    /// Files and directories with unsynced changes at a power cut.
+    exposed,
+    /// Turns of shards.
+    turns,
+    /// Mail between shards.
+    mail,
+    /// Virtual time, in nanoseconds.
+    virtual_ns,
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{} seeds, {} operations, {:.0} s of virtual time, {} turns, {} mails between shards",
+            self.seeds,
+            self.operations,
+            self.virtual_ns as f64 / 1e9,
+            self.turns,
+            self.mail
+        )?;
+        writeln!(
+            f,
+            "{} records acknowledged in {} batches, {} duplicates recognised, {} records read",
+            self.acknowledged_records, self.acknowledged_batches, self.duplicates, self.read_records
+        )?;
+        writeln!(
+            f,
+            "{} topics created, {} deleted, {} offsets committed, {} producer ids",
+            self.topics_created, self.topics_deleted, self.commits, self.producer_ids
+        )?;
+        writeln!(
+            f,
+            "{} power cuts ({} files exposed), {} kills, {} clean stops, {} recoveries cut short, {} starts",
+            self.power_cuts, self.exposed, self.kills, self.stops, self.recoveries_cut, self.starts
+        )?;
+        write!(
+            f,
+            "{} connections cut, {} disk errors, {} times disk full, {} clock jumps, {} retriable answers",
+            self.cuts, self.disk_errors, self.disk_refusals, self.clock_jumps, self.retriable_errors
+        )
+    }
+}
