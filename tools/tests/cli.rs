@@ -289,6 +289,28 @@ fn a_sound_segment_is_verified_and_a_damaged_one_named_with_its_position() {
 }
 
 #[test]
+fn only_the_newest_segment_of_a_node_may_end_inside_a_batch() {
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let partition = directory.path().join("logs/orders-0");
+    std::fs::create_dir_all(&partition).expect("a directory can be made");
+    let whole = batch(0, Codec::None, 3);
+    let cut = [whole.as_slice(), &batch(3, Codec::None, 3)[..70]].concat();
+    let file = segment(&partition, &[cut]);
+    let output = run(&["log", "verify", &file]);
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).contains(&format!("position {}: ", whole.len())), "{}", stderr(&output));
+
+    std::fs::write(directory.path().join("skein.meta"), "").expect("the file can be written");
+    let output = run(&["log", "verify", &file]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert!(stdout(&output).contains("still in the node's journal"), "{}", stdout(&output));
+    assert_eq!(code(&run(&["log", "dump", &file])), 0);
+
+    std::fs::write(partition.join("00000000000000000006.log"), "").expect("the file can be written");
+    assert_eq!(code(&run(&["log", "verify", &file])), 1, "a newer segment exists");
+}
+
+#[test]
 fn what_is_no_segment_is_told_so() {
     let directory = tempfile::tempdir().expect("a directory can be made");
     let file = directory.path().join("some.log");

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong use. Results go to standard output, everything else to standard error. A
 //! reader that closes the pipe early (`| head`) is not a failure.
 
+mod bench;
 mod cluster;
 mod completion;
 mod connect;
@@ -63,6 +64,9 @@ enum Command {
     /// Look into log segment files, without a broker
     #[command(subcommand)]
     Log(log::Command),
+    /// Measure: a load, an echo server as the floor, the figures of docs/performance.md
+    #[command(subcommand)]
+    Bench(bench::Command),
     /// Write a completion script for a shell
     Completion(completion::Args),
 }
@@ -77,6 +81,7 @@ pub fn main() -> ExitCode {
         Command::Group(command) => group::run(command),
         Command::Cluster(args) => cluster::run(args),
         Command::Log(command) => log::run(command),
+        Command::Bench(command) => bench::run(command),
         Command::Completion(args) => completion::run(args),
     };
     outcome.map_or_else(Failure::report, |()| ExitCode::SUCCESS)

@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 use storage::batch::{Batch, TimestampType};
 use storage::builder::EndTransaction;
 use storage::record;
+use storage::recovery::IDENTITY_FILE;
 
-use self::scan::{Found, Scan, check};
-use super::failure::{Failure, Outcome};
+use self::scan::{Damage, Found, Scan, check};
+use super::failure::{Failure, Outcome, note};
 use super::format::{Format, Part};
 use super::output::{Output, OutputArgs, count, grouped};
 use super::progress::Progress;
@@ -37,7 +38,8 @@ Examples:
     Dump(DumpArgs),
     /// Check every byte of segment files
     #[command(after_help = "\
-Checked are lengths, CRCs, offsets, compression and record counts. Directories are searched for *.log files.
+Checked are lengths, CRCs, offsets, compression and record counts. Directories are searched for *.log files. In a skein
+data directory the newest segment of a partition may end inside a batch, whose end is still in the journal.
 Exit code 1 and file, position and reason for each damaged file.
 
 Examples:
@@ -110,6 +112,11 @@ fn dump_file(path: &Path, args: &DumpArgs, out: &mut impl Write) -> Outcome<bool
                 }
             }
             Ok(Found::End) => return Ok(damaged),
+            Err(damage) if goes_on_in_journal(path, &damage) => {
+                out.flush()?;
+                note(format!("{}: position {}: {IN_JOURNAL}", path.display(), damage.position));
+                return Ok(damaged);
+            }
             Err(damage) => {
                 out.flush()?;
                 eprintln!("{}: position {}: {}", path.display(), damage.position, damage.reason);
@@ -229,6 +236,20 @@ fn without_place(mut record: Value) -> Value {
     record
 }
 
+const IN_JOURNAL: &str = "the newest batches are still in the node's journal";
+
+/// A skein node moves whole blocks from its journal to the newest segment of a partition, wherever batches end. So that
+/// one, and no other file, may end inside a batch.
+fn goes_on_in_journal(path: &Path, damage: &Damage) -> bool {
+    let Ok(path) = path.canonicalize() else { return false };
+    let Some(directory) = path.parent().filter(|_| damage.is_cut) else { return false };
+    let is_ours = directory.ancestors().skip(1).take(2).any(|above| above.join(IDENTITY_FILE).is_file());
+    let mut siblings = Vec::new();
+    let is_listed = collect(directory, &mut siblings).is_ok();
+    // The names are the base offsets, all of one length.
+    is_ours && is_listed && siblings.iter().all(|sibling| sibling.file_name() <= path.file_name())
+}
+
 /// What a sound file holds.
 #[derive(Debug, Default)]
 struct Summary {
@@ -237,6 +258,8 @@ struct Summary {
     offsets: Option<(i64, i64)>,
     bytes: u64,
     unused: u64,
+    /// Position of the batch whose end is not in the file yet.
+    in_journal_from: Option<u64>,
 }
 
 fn verify(args: &VerifyArgs) -> Outcome {
@@ -301,7 +324,7 @@ fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> Outcome {
     Ok(())
 }
 
-fn verify_file(path: &Path, mut progress: impl FnMut(u64)) -> Outcome<Result<Summary, scan::Damage>> {
+fn verify_file(path: &Path, mut progress: impl FnMut(u64)) -> Outcome<Result<Summary, Damage>> {
     let mut scan = Scan::open(path).map_err(cannot_read(path))?;
     let mut summary = Summary { bytes: scan.length(), ..Summary::default() };
     let mut next_offset = None;
@@ -309,7 +332,7 @@ fn verify_file(path: &Path, mut progress: impl FnMut(u64)) -> Outcome<Result<Sum
         match scan.next().map_err(cannot_read(path))? {
             Ok(Found::Batch { position, batch }) => {
                 if let Err(reason) = check(&batch, next_offset) {
-                    return Ok(Err(scan::Damage { position, reason }));
+                    return Ok(Err(Damage { position, reason, is_cut: false }));
                 }
                 next_offset = Some(batch.next_offset());
                 let first = summary.offsets.map_or(batch.base_offset(), |(first, _)| first);
@@ -320,6 +343,10 @@ fn verify_file(path: &Path, mut progress: impl FnMut(u64)) -> Outcome<Result<Sum
             }
             Ok(Found::Unused { bytes, .. }) => summary.unused = bytes,
             Ok(Found::End) => return Ok(Ok(summary)),
+            Err(damage) if goes_on_in_journal(path, &damage) => {
+                summary.in_journal_from = Some(damage.position);
+                return Ok(Ok(summary));
+            }
             Err(damage) => return Ok(Err(damage)),
         }
     }
@@ -329,10 +356,12 @@ impl Summary {
     fn text(&self) -> String {
         let offsets = self.offsets.map(|(first, last)| format!(", offsets {first}..{last}")).unwrap_or_default();
         let unused = if self.unused > 0 { format!(", {} of them unused", grouped(self.unused)) } else { String::new() };
+        let journal =
+            self.in_journal_from.map(|at| format!("; from position {at} on {IN_JOURNAL}")).unwrap_or_default();
         let batches = if self.batches == 1 { "batch" } else { "batches" };
         let records = count(self.records as usize, "record");
         format!(
-            "ok, {} {batches}, {records}{offsets}, {} bytes{unused}",
+            "ok, {} {batches}, {records}{offsets}, {} bytes{unused}{journal}",
             grouped(self.batches as u64),
             grouped(self.bytes)
         )

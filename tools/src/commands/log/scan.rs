@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
-use storage::batch::{Batch, HEADER_BYTES, LENGTH_PREFIX_BYTES};
+use storage::batch::{Batch, HEADER_BYTES, LENGTH_PREFIX_BYTES, Malformed};
 use storage::record;
 
 use crate::client::records;
@@ -52,6 +52,8 @@ pub(super) struct Damage {
     pub(super) position: u64,
     /// What is wrong.
     pub(super) reason: String,
+    /// Whether it is nothing but the file's end in the middle of a batch.
+    pub(super) is_cut: bool,
 }
 
 impl Scan {
@@ -90,7 +92,10 @@ impl Scan {
                 self.position += batch.size_in_bytes() as u64;
                 Ok(Ok(Found::Batch { position, batch }))
             }
-            Err(malformed) => Ok(Err(Damage { position, reason: malformed.to_string() })),
+            Err(malformed) => {
+                let is_cut = matches!(malformed, Malformed::HeaderCut { .. } | Malformed::BatchCut { .. });
+                Ok(Err(Damage { position, reason: malformed.to_string(), is_cut }))
+            }
         }
     }
 
@@ -109,7 +114,7 @@ impl Scan {
             self.file.read_exact(&mut piece[..length])?;
             if piece[..length].iter().any(|&byte| byte != 0) {
                 let reason = "zeros where a batch should be, and data after them".to_owned();
-                return Ok(Err(Damage { position, reason }));
+                return Ok(Err(Damage { position, reason, is_cut: false }));
             }
             unread -= length as u64;
         }
@@ -173,7 +178,7 @@ mod tests {
                 Ok(Found::Batch { position, batch }) => seen.push(format!("{position}: {}", batch.base_offset())),
                 Ok(Found::Unused { position, bytes }) => seen.push(format!("{position}: {bytes} unused")),
                 Ok(Found::End) => return seen,
-                Err(Damage { position, reason }) => {
+                Err(Damage { position, reason, .. }) => {
                     seen.push(format!("{position}: damage, {reason}"));
                     return seen;
                 }
