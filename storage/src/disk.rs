@@ -25,6 +25,11 @@ pub struct Entry {
 
 /// A data directory. All paths are relative to it.
 pub trait Disk {
+    /// What to call the data directory in messages.
+    fn name(&self) -> PathBuf {
+        PathBuf::from("the data directory")
+    }
+
     /// The entries of a directory, ordered by name; none if there is no such directory. Names that are not
     /// UTF-8 are left out: skein writes none.
     fn list(&self, directory: &Path) -> io::Result<Vec<Entry>>;
@@ -114,6 +119,10 @@ impl Directory {
 }
 
 impl Disk for Directory {
+    fn name(&self) -> PathBuf {
+        self.root.clone()
+    }
+
     fn list(&self, directory: &Path) -> io::Result<Vec<Entry>> {
         list(&self.root.join(directory))
     }

@@ -60,6 +60,8 @@ pub struct Options {
     pub buffer_bytes: usize,
     /// Files open at once, at about the most.
     pub open_files_max: usize,
+    /// A checkpoint file of at least so many bytes is written anew when most of it is outdated.
+    pub checkpoint_bytes_min: u64,
     /// Whether files bypass the page cache (`O_DIRECT`).
     pub direct: bool,
     /// Whether the file system honours [`crate::io::Op::SyncAll`] (FUSE does not): one instead of many syncs.
@@ -75,6 +77,7 @@ impl Default for Options {
             tail_bytes: 128 << 20,
             buffer_bytes: 64 << 20,
             open_files_max: 256,
+            checkpoint_bytes_min: 4 << 20,
             direct: true,
             sync_all: false,
             #[cfg(feature = "planted-faults")]
@@ -170,7 +173,7 @@ impl Store {
             cached_journal: journal(Durability::Cached),
             order: 1,
             files: Files::new(options.open_files_max),
-            rounds: Rounds::new(),
+            rounds: Rounds::new(options.checkpoint_bytes_min),
             fetches: Fetches::new(),
             events: VecDeque::new(),
             deferred: VecDeque::new(),

@@ -40,7 +40,7 @@ pub struct Identity {
 pub(super) fn read(disk: &dyn Disk) -> Result<Option<(Identity, u64)>, Error> {
     let file = Path::new(FILE);
     let Some(length) = disk.length(file).map_err(Error::io(file, "examine"))? else {
-        return if is_empty(disk)? { Ok(None) } else { Err(Error::NotOurs { directory: "the data directory".into() }) };
+        return if is_empty(disk)? { Ok(None) } else { Err(Error::NotOurs { directory: disk.name() }) };
     };
     let mut bytes = vec![0; (length as usize).min(FIXED_BYTES + CLUSTER_ID_BYTES_MAX + 4)];
     let read = disk.read_at(file, 0, &mut bytes).map_err(Error::io(file, "read"))?;

@@ -11,8 +11,7 @@ use crate::checkpoint::record::{self, JournalV1, LogV1};
 use crate::checkpoint::{DIRECTORY, shard_path};
 use crate::io::{BLOCK_BYTES, Durability, Op, OpenMode};
 
-/// A file is written anew when it has this many bytes, and several times those of its last full copy.
-const FILE_BYTES_MIN: u64 = 4 << 20;
+/// A file is written anew when it has grown to so many times its last full copy.
 const FILE_GROWTH: u64 = 4;
 /// Memory for one group.
 const STAGING_BYTES: usize = 32 << 20;
@@ -29,6 +28,7 @@ struct Group {
 #[derive(Debug)]
 pub(super) struct Writer {
     staging: Pool,
+    file_bytes_min: u64,
     generation: u32,
     /// Where the next group goes; 0 before the file is there.
     position: u64,
@@ -43,9 +43,11 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new() -> Self {
+    /// A file is not written anew below `file_bytes_min`.
+    pub(super) fn new(file_bytes_min: u64) -> Self {
         Self {
             staging: Pool::new(STAGING_BYTES),
+            file_bytes_min,
             generation: 0,
             position: 0,
             number: 0,
@@ -60,7 +62,7 @@ impl Writer {
 
     /// Whether the next records should be those of all logs.
     pub(super) fn wants_full_copy(&self) -> bool {
-        self.is_broken || self.position > FILE_BYTES_MIN.max(self.full_bytes * FILE_GROWTH)
+        self.is_broken || self.position > self.file_bytes_min.max(self.full_bytes * FILE_GROWTH)
     }
 
     /// Takes records to add to the file.

@@ -112,10 +112,10 @@ pub(super) struct Rounds {
 }
 
 impl Rounds {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(checkpoint_bytes_min: u64) -> Self {
         Self {
             active: None,
-            writer: Writer::new(),
+            writer: Writer::new(checkpoint_bytes_min),
             rolled: BTreeSet::new(),
             deleted: Vec::new(),
             is_memory_spent: false,

@@ -194,3 +194,30 @@ fn a_spent_memory_refuses_appends_until_rounds_make_room() {
     assert!(node.stores[0].memory_bytes() <= 32 << 20);
     assert_eq!(batches(&node.read_all(log, 0)).count(), 100);
 }
+
+#[test]
+fn a_checkpoint_that_is_written_anew_says_the_same() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let options = Options { checkpoint_bytes_min: 64 << 10, tail_bytes: 4 << 20, ..options() };
+    let config = LogConfig { segment_bytes: 1 << 20, ..LogConfig::default() };
+    let mut node = Node::try_start(directory.path(), 1, &options).expect("sound");
+    let logs: Vec<_> = (0..20).map(|id| node.attach(id, config.clone())).collect();
+    for round in 0..60 {
+        for &log in &logs {
+            node.append(log, &batch(1, 20_000 + round * 100, START_MS));
+            node.append(log, &produced(round as i64, 0));
+        }
+        node.settle();
+    }
+    let files = std::fs::read_dir(directory.path().join("checkpoint")).expect("there");
+    let names: Vec<String> = files.map(|it| it.expect("readable").file_name().into_string().expect("ours")).collect();
+    assert!(names.len() == 2 && names.iter().all(|name| !name.ends_with("-000000")), "{names:?}");
+    let expected: Vec<_> = logs.iter().map(|&log| node.read_all(log, 0)).collect();
+    drop(node);
+    let mut node = Node::try_start(directory.path(), 3, &options).expect("sound");
+    for id in 0..20 {
+        let log = node.attach(id, config.clone());
+        assert_eq!(node.read_all(log, 0), expected[id as usize], "log {id}");
+        assert!(matches!(node.append(log, &produced(59, 0)), Append::Duplicate { .. }));
+    }
+}
