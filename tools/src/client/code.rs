@@ -99,7 +99,58 @@ const NAMES: &[&str] = &[
     "INVALID_RECORD",
     "UNSTABLE_OFFSET_COMMIT",
     "THROTTLING_QUOTA_EXCEEDED",
+    "PRODUCER_FENCED",
+    "RESOURCE_NOT_FOUND",
+    "DUPLICATE_RESOURCE",
+    "UNACCEPTABLE_CREDENTIAL",
+    "INCONSISTENT_VOTER_SET",
+    "INVALID_UPDATE_VERSION",
+    "FEATURE_UPDATE_FAILED",
+    "PRINCIPAL_DESERIALIZATION_FAILURE",
+    "SNAPSHOT_NOT_FOUND",
+    "POSITION_OUT_OF_RANGE",
+    "UNKNOWN_TOPIC_ID",
+    "DUPLICATE_BROKER_REGISTRATION",
+    "BROKER_ID_NOT_REGISTERED",
+    "INCONSISTENT_TOPIC_ID",
+    "INCONSISTENT_CLUSTER_ID",
+    "TRANSACTIONAL_ID_NOT_FOUND",
+    "FETCH_SESSION_TOPIC_ID_ERROR",
+    "INELIGIBLE_REPLICA",
+    "NEW_LEADER_ELECTED",
+    "OFFSET_MOVED_TO_TIERED_STORAGE",
+    "FENCED_MEMBER_EPOCH",
+    "UNRELEASED_INSTANCE_ID",
+    "UNSUPPORTED_ASSIGNOR",
+    "STALE_MEMBER_EPOCH",
+    "MISMATCHED_ENDPOINT_TYPE",
+    "UNSUPPORTED_ENDPOINT_TYPE",
+    "UNKNOWN_CONTROLLER_ID",
+    "UNKNOWN_SUBSCRIPTION_ID",
+    "TELEMETRY_TOO_LARGE",
+    "INVALID_REGISTRATION",
+    "TRANSACTION_ABORTABLE",
+    "INVALID_RECORD_STATE",
+    "SHARE_SESSION_NOT_FOUND",
+    "INVALID_SHARE_SESSION_EPOCH",
+    "FENCED_STATE_EPOCH",
+    "INVALID_VOTER_KEY",
+    "DUPLICATE_VOTER",
+    "VOTER_NOT_FOUND",
+    "INVALID_REGULAR_EXPRESSION",
+    "REBOOTSTRAP_REQUIRED",
+    "STREAMS_INVALID_TOPOLOGY",
+    "STREAMS_INVALID_TOPOLOGY_EPOCH",
+    "STREAMS_TOPOLOGY_FENCED",
+    "SHARE_SESSION_LIMIT_REACHED",
 ];
+
+/// The codes that Kafka's own clients try again after, by the numbers of [`NAMES`].
+const RETRYABLE: &[i16] =
+    &[2, 3, 5, 6, 7, 8, 9, 13, 14, 15, 16, 19, 20, 41, 56, 70, 71, 74, 75, 78, 80, 89, 100, 103, 106];
+
+/// Those of them that new metadata can mend.
+const METADATA_IS_OLD: &[i16] = &[3, 5, 6, 56, 74, 75, 100, 103];
 
 impl Code {
     /// The broker failed in a way it has no code for.
@@ -176,12 +227,12 @@ impl Code {
 
     /// Whether Kafka's name for the same request, sent again, possibly after new metadata, is "retriable".
     pub fn is_retryable(self) -> bool {
-        matches!(self.0, 2 | 3 | 5..=9 | 13..=16 | 19 | 20 | 41 | 56 | 70 | 71 | 74 | 75 | 78 | 80 | 89 | 100 | 103 | 106)
+        RETRYABLE.contains(&self.0)
     }
 
     /// Whether it says that the client's view of topics and leaders is out of date.
     pub fn wants_metadata(self) -> bool {
-        matches!(self.0, 3 | 5 | 6 | 56 | 74 | 75 | 100 | 103)
+        METADATA_IS_OLD.contains(&self.0)
     }
 
     /// Whether it says that the client has to look for the group's coordinator again, or wait for it.
@@ -198,9 +249,7 @@ impl Code {
             29..=31 | 53 => "ask who runs the cluster for the permission (an ACL)",
             36 => "use another name, or --if-not-exists to accept the topic as it is",
             37 => "ask for at least one partition",
-            38 => {
-                "ask for at most as many replicas as there are brokers (`skein cluster` lists them), or -1 for the default"
-            }
+            38 => "ask for at most as many replicas as there are brokers (`skein cluster` lists them), or for none",
             40 => "look the property's name and values up in the broker's documentation",
             56 => "look at the broker's log and disks",
             58 => "check user and password; SASL is not supported by this client yet",
@@ -229,6 +278,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_new_metadata_mends_is_worth_another_try() {
+        assert!(METADATA_IS_OLD.iter().all(|&code| Code(code).is_retryable() && Code(code).wants_metadata()));
+        assert!(!Code::NONE.is_retryable() && !Code::MESSAGE_TOO_LARGE.is_retryable());
+    }
+
+    #[test]
     fn names_stand_at_their_numbers() {
         for (code, name) in [
             (-1, "UNKNOWN_SERVER_ERROR (-1)"),
@@ -237,7 +292,9 @@ mod tests {
             (69, "GROUP_ID_NOT_FOUND (69)"),
             (82, "FENCED_INSTANCE_ID (82)"),
             (89, "THROTTLING_QUOTA_EXCEEDED (89)"),
-            (999, "error 999"),
+            (100, "UNKNOWN_TOPIC_ID (100)"),
+            (133, "SHARE_SESSION_LIMIT_REACHED (133)"),
+            (134, "error 134"),
             (i16::MIN, "error -32768"),
         ] {
             assert_eq!(Code(code).to_string(), name);
