@@ -37,6 +37,8 @@ const RECONNECT_PAUSE: Duration = Duration::from_millis(250);
 /// What the protocol adds to a record's key, value and headers at most.
 const RECORD_OVERHEAD_BYTES: usize = 100;
 
+const SEND_AGAIN: &str = "send these lines again when the broker is back; `skein cluster` shows whether it is";
+
 /// A record to be sent.
 #[derive(Debug, Clone, Copy)]
 pub struct Record<'a> {
@@ -99,6 +101,8 @@ pub struct Producer {
     refresh_at: Option<Instant>,
     /// The last failure that was met by trying again.
     trouble: Option<String>,
+    /// The one before, which the caller has heard of.
+    told: Option<String>,
 }
 
 /// A link to a broker and what is on its way to it.
@@ -147,6 +151,7 @@ impl Producer {
             waiting_bytes: 0,
             refresh_at: None,
             trouble: None,
+            told: None,
         };
         producer.grow_lanes();
         Ok(producer)
@@ -179,7 +184,9 @@ impl Producer {
 
     /// The last trouble that is being met by trying again, since it was last asked.
     pub fn take_trouble(&mut self) -> Option<String> {
-        self.trouble.take()
+        let trouble = self.trouble.take();
+        self.told = trouble.clone().or(self.told.take());
+        trouble
     }
 
     /// Takes a record over.
@@ -278,9 +285,10 @@ impl Producer {
         for lane in 0..self.lanes.len() {
             for batch in self.lanes[lane].expire(created_before) {
                 let seconds = self.settings.delivery_timeout.as_secs();
-                let trouble = self.trouble.as_deref().map(|last| format!("; last: {last}")).unwrap_or_default();
+                let last = self.trouble.as_deref().or(self.told.as_deref());
+                let trouble = last.map(|last| format!("; last: {last}")).unwrap_or_default();
                 let reason = format!("no acknowledgement within delivery.timeout.ms ({seconds} s){trouble}");
-                self.fail(lane, batch, reason, None);
+                self.fail(lane, batch, reason, Some(SEND_AGAIN));
             }
         }
     }
