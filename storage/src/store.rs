@@ -445,3 +445,9 @@ fn shared(slice: Slice) -> writer::Bytes {
 }
 
 type EntryBody = Body<writer::Bytes>;
+
+/// Recovery makes the stores on one thread, and each goes to its shard's.
+const _: fn() = || {
+    fn is_send<T: Send>() {}
+    is_send::<Store>();
+};

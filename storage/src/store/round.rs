@@ -488,7 +488,9 @@ impl Store {
         self.order += 1;
         self.expire_producers(&slots);
         let mut records: Vec<_> = slots.iter().map(|&slot| self.log(slot).record(order)).collect();
-        let round = self.rounds.active.as_ref().expect("a round is under way");
+        // Also those deleted since the round began: nothing else tells of them when the extents are freed.
+        let round = self.rounds.active.as_mut().expect("a round is under way");
+        round.deleted.append(&mut self.rounds.deleted);
         records.extend(round.deleted.iter().map(|(id, directory)| tombstone(*id, directory, order)));
         let shard = self.identity.shard;
         let first = |retire: Option<u64>, journal: &Journal| retire.map_or(journal.oldest(), |last| last + 1);
