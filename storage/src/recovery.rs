@@ -98,6 +98,7 @@ fn apply(journals: &BTreeMap<JournalId, Replayed>, logs: &mut BTreeMap<LogId, Fo
     for shard in shards {
         let of = |is_cached| journals.get(&JournalId { shard, is_cached }).into_iter().flat_map(Replayed::entries);
         let (mut durable, mut cached) = (of(false).peekable(), of(true).peekable());
+        let mut latest = [0; 2];
         loop {
             let takes_durable = match (durable.peek(), cached.peek()) {
                 (Some((order, ..)), Some((other, ..))) => order <= other,
@@ -105,6 +106,11 @@ fn apply(journals: &BTreeMap<JournalId, Replayed>, logs: &mut BTreeMap<LogId, Fo
             };
             let next = if takes_durable { durable.next() } else { cached.next() };
             let Some((order, path, position, entry)) = next else { break };
+            let latest = &mut latest[usize::from(takes_durable)];
+            if order < *latest {
+                return Err(Error::corrupt(path, position, "the journal goes back in its order"));
+            }
+            *latest = order;
             let Entry { log, body, .. } = entry;
             let found = logs.entry(log).or_insert_with(|| Found::new(log));
             if !found.is_deleted {

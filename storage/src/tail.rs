@@ -226,7 +226,9 @@ impl Tail {
             while position < part.end() {
                 let rest = part.slice(position, part.end());
                 let size = Batch::first(&rest).expect("a tail holds whole batches").size_in_bytes();
-                batches.push((position, rest.slice(0..size)));
+                if position + size as u64 > self.durable {
+                    batches.push((position, rest.slice(0..size)));
+                }
                 position += size as u64;
             }
         }

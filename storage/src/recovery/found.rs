@@ -158,6 +158,9 @@ impl Found {
                 let batch = Batch::first(batch).expect("replay checked the batch");
                 if !is_known && batch.base_offset() >= self.end_offset {
                     self.append(place, &batch, max_timestamp_delta).map_err(contradicts)?;
+                } else if !is_known && !self.has(place, batch.bytes()) {
+                    let what = format!("log {} has other records at offset {} already", self.id, batch.base_offset());
+                    return Err(contradicts(what));
                 }
                 self.lay(place, batch.bytes(), true).map_err(contradicts)?;
             }
@@ -217,6 +220,15 @@ impl Found {
         }
         self.end_offset = last_offset + 1;
         Ok(())
+    }
+
+    /// Whether a batch was appended before, at the same place: a log that changes its journal does that.
+    fn has(&self, place: Place, data: &[u8]) -> bool {
+        let Some(found) = self.segments.get(&place.segment) else { return false };
+        let skip = found.start.saturating_sub(place.position) as usize;
+        let at = (place.position + skip as u64 - found.start) as usize;
+        let there = found.bytes.get(at..).unwrap_or_default();
+        data.get(skip..).is_some_and(|rest| !rest.is_empty() && there.starts_with(rest))
     }
 
     fn lay(&mut self, place: Place, data: &[u8], starts_batch: bool) -> Result<(), String> {

@@ -1,6 +1,8 @@
 //! The engine on real files.
 
 mod damage;
+#[cfg(feature = "planted-faults")]
+mod faults;
 mod node;
 mod restart;
 mod retention;
