@@ -3,11 +3,19 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Connections that wait in the kernel before one is refused.
 const BACKLOG: i32 = 1024;
+
+/// How long a taken address is tried again. The kernel takes a ring of a killed process apart in the background, and
+/// until then its accept holds the listening socket: a node started at once after a kill would find its own port taken.
+const LINGER_MAX: Duration = Duration::from_secs(3);
+
+/// Time between two tries.
+const LINGER_STEP: Duration = Duration::from_millis(20);
 
 /// Why an address cannot be served.
 #[derive(Debug)]
@@ -53,7 +61,7 @@ impl std::error::Error for Error {
 /// # Errors
 /// If the address cannot be served.
 pub fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
-    let listen = || {
+    let listen = || -> io::Result<TcpListener> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         if address.is_ipv6() {
@@ -63,7 +71,15 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
         socket.listen(BACKLOG)?;
         Ok(socket.into())
     };
-    listen().map_err(|cause| Error { address, cause })
+    let give_up = Instant::now() + LINGER_MAX;
+    loop {
+        match listen() {
+            Err(cause) if cause.kind() == io::ErrorKind::AddrInUse && Instant::now() < give_up => {
+                std::thread::sleep(LINGER_STEP);
+            }
+            result => return result.map_err(|cause| Error { address, cause }),
+        }
+    }
 }
 
 #[cfg(test)]

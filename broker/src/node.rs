@@ -230,6 +230,7 @@ fn store_options(config: &NodeConfig, shards: usize, root: &Path, direct: bool, 
     let memory = config.memory_bytes.unwrap_or(MEMORY_DEFAULT_BYTES) / shards as u64;
     let files = open_files.saturating_sub(RESERVED_FILES) / 4 / shards as u64;
     let defaults = store::Options::default();
+    #[allow(clippy::needless_update, reason = "there is one more field where faults are planted")]
     store::Options {
         tail_bytes: (memory / TAIL_SHARE) as usize,
         buffer_bytes: (memory / TAIL_SHARE) as usize,

@@ -17,8 +17,11 @@ NODE_PID=
 start_node() {
   NODE_DATA=${NODE_DATA:-$(mktemp -d "$WORK/data.XXXXXX")}
   NODE_OUT=$NODE_DATA.out
+  # Below the range that outgoing connections take their ports from: a client that connects again and again to a port of
+  # that range, while the node is down, can meet itself there and keep the node from coming back.
+  NODE_PORT=${NODE_PORT:-$((20000 + RANDOM % 9000))}
   : >"$NODE_OUT"
-  "$SKEIN" start --data "$NODE_DATA" --listen "127.0.0.1:${NODE_PORT:-0}" "$@" >"$NODE_OUT" 2>>"$NODE_DATA.log" &
+  "$SKEIN" start --data "$NODE_DATA" --listen "127.0.0.1:$NODE_PORT" "$@" >"$NODE_OUT" 2>>"$NODE_DATA.log" &
   NODE_PID=$!
   # The ready line comes through a pipe of the node's own: wait for it by its end or the node's.
   until grep -q '^skein ready on ' "$NODE_OUT"; do
@@ -26,7 +29,6 @@ start_node() {
     read -rt 0.05 _ <> <(:) || true
   done
   BOOTSTRAP=$(sed -nE 's/^skein ready on ([^ ,]+).*/\1/p' "$NODE_OUT" | head -n 1)
-  NODE_PORT=${BOOTSTRAP##*:}
   export BOOTSTRAP SKEIN_BOOTSTRAP=$BOOTSTRAP
 }
 
@@ -34,14 +36,15 @@ stop_node() { [ -z "$NODE_PID" ] || { kill -TERM "$NODE_PID" 2>/dev/null; wait "
 kill_node() { kill -KILL "$NODE_PID" 2>/dev/null; wait "$NODE_PID" 2>/dev/null; NODE_PID=; }
 trap '[ -z "$NODE_PID" ] || kill -KILL $NODE_PID 2>/dev/null' EXIT
 
+# Runs in this shell, not in one below it, so that a check may start and stop nodes.
 check() {
-  local name=$1 output
+  local name=$1
   shift
-  if output=$("$@" 2>&1); then
+  if "$@" >"$WORK/check.out" 2>&1; then
     P=$((P + 1))
   else
     F=$((F + 1))
-    printf 'FAILED: %s\n%s\n' "$name" "$(tail -n 20 <<<"$output")"
+    printf 'FAILED: %s\n%s\n' "$name" "$(tail -n 20 "$WORK/check.out")"
   fi
 }
 skip() { S=$((S + 1)); echo "SKIPPED: $1: $2"; }
