@@ -1,0 +1,149 @@
+//! The machine: what it is, what its disk counts, and how long its disk takes to sync.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+use crate::error::Error;
+
+/// What a direct write is a multiple of.
+const BLOCK_BYTES: usize = 4096;
+
+/// Unit of the block layer's counters.
+const SECTOR_BYTES: u64 = 512;
+
+/// Blocks that are written and synced in turn: 4 MiB of them.
+const BLOCKS: u64 = 1024;
+
+/// Facts that figures depend on, each with its name.
+#[must_use]
+pub fn facts(directory: &Path) -> Vec<(&'static str, String)> {
+    let first_line = |path: &str| fs::read_to_string(path).ok().and_then(|text| text.lines().next().map(str::to_owned));
+    let value = |path: &str, label: &str| {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let line = text.lines().find(|line| line.starts_with(label))?;
+        line.split_once(':').map(|(_, value)| value.trim().to_owned())
+    };
+    let cpus = std::thread::available_parallelism().map_or(0, usize::from);
+    let model = value("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown CPU".to_owned());
+    let mut facts = vec![("CPU", format!("{cpus} × {model}"))];
+    let known = [
+        ("memory", value("/proc/meminfo", "MemTotal").map(gib)),
+        ("kernel", first_line("/proc/sys/kernel/osrelease").map(|release| format!("Linux {release}"))),
+        ("file system", mounted(directory)),
+        ("load average at the start", first_line("/proc/loadavg").map(|line| fields(&line, 3))),
+    ];
+    facts.extend(known.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    facts
+}
+
+fn fields(line: &str, count: usize) -> String {
+    line.split_whitespace().take(count).collect::<Vec<_>>().join(" ")
+}
+
+fn gib(kilobytes: String) -> String {
+    let number: f64 = kilobytes.trim_end_matches(" kB").parse().unwrap_or(0.0);
+    format!("{:.1} GiB", number / f64::from(1 << 20))
+}
+
+/// The type of the file system that holds the directory, with its device.
+fn mounted(directory: &Path) -> Option<String> {
+    let directory = directory.canonicalize().ok()?;
+    let mounts = fs::read_to_string("/proc/mounts").ok()?;
+    let holding = mounts.lines().filter_map(|line| {
+        let mut fields = line.split(' ');
+        let (device, point, kind) = (fields.next()?, fields.next()?, fields.next()?);
+        directory.starts_with(point).then(|| (point.len(), format!("{kind} on {device}")))
+    });
+    holding.max_by_key(|(length, _)| *length).map(|(_, text)| text)
+}
+
+/// Bytes that the device below the directory has been told to write since the machine started, by everybody.
+///
+/// # Errors
+/// If the file system has no such device.
+pub fn device_written_bytes(directory: &Path) -> Result<u64, Error> {
+    let device = fs::metadata(directory).map_err(Error::system("look at the data directory"))?.dev();
+    let (major, minor) = (device >> 8 & 0xfff, device & 0xff | device >> 12 & 0xfff00);
+    let path = format!("/sys/dev/block/{major}:{minor}/stat");
+    let stat = fs::read_to_string(&path).map_err(Error::system(format!("read {path}")))?;
+    let sectors = stat.split_whitespace().nth(6).and_then(|field| field.parse::<u64>().ok());
+    Ok(sectors.unwrap_or(0) * SECTOR_BYTES)
+}
+
+/// Waits until nobody has written to the device for `calm`, at most `wait`. Says whether it became calm.
+///
+/// # Errors
+/// As [`device_written_bytes`].
+pub fn wait_for_calm_device(directory: &Path, calm: Duration, wait: Duration) -> Result<bool, Error> {
+    let deadline = Instant::now() + wait;
+    let mut before = device_written_bytes(directory)?;
+    while Instant::now() < deadline {
+        std::thread::sleep(calm);
+        let now = device_written_bytes(directory)?;
+        if now == before {
+            return Ok(true);
+        }
+        before = now;
+    }
+    Ok(false)
+}
+
+#[repr(align(4096))]
+struct Block([u8; BLOCK_BYTES]);
+
+/// A file of zeros whose blocks are overwritten: each write is on the device when it returns.
+#[derive(Debug)]
+pub struct SyncProbe {
+    path: PathBuf,
+    file: File,
+}
+
+impl SyncProbe {
+    /// Makes the file in the directory.
+    ///
+    /// # Errors
+    /// If the file system refuses direct writes.
+    pub fn new(directory: &Path) -> Result<Self, Error> {
+        let path = directory.join("sync-probe");
+        let make = || {
+            fs::write(&path, vec![0; BLOCK_BYTES * BLOCKS as usize])?;
+            File::open(&path)?.sync_all()?;
+            // A direct write to a file opened with O_DSYNC is what the journal's write with RWF_DSYNC is.
+            OpenOptions::new().write(true).custom_flags(libc::O_DIRECT | libc::O_DSYNC).open(&path)
+        };
+        let file = make().map_err(Error::system("write a file directly to the disk"))?;
+        Ok(Self { path, file })
+    }
+
+    /// Overwrites 4 KiB at a time for so long, at this rate; gives back how long each took, in ns.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn measure(&self, per_second: f64, duration: Duration) -> Result<Histogram<u64>, Error> {
+        let block = Block([0xA5; BLOCK_BYTES]);
+        let mut histogram = Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("possible bounds");
+        let start = Instant::now();
+        for number in 0..(duration.as_secs_f64() * per_second) as u64 {
+            let due = start + Duration::from_secs_f64(number as f64 / per_second);
+            while Instant::now() < due {
+                std::hint::spin_loop();
+            }
+            let before = Instant::now();
+            let position = number % BLOCKS * BLOCK_BYTES as u64;
+            self.file.write_all_at(&block.0, position).map_err(Error::system("write to the disk"))?;
+            histogram.saturating_record(before.elapsed().as_nanos() as u64);
+        }
+        Ok(histogram)
+    }
+}
+
+impl Drop for SyncProbe {
+    fn drop(&mut self) {
+        // What is left is 4 MiB in a directory that its owner removes.
+        let _ = fs::remove_file(&self.path);
+    }
+}

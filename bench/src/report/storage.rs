@@ -1,0 +1,55 @@
+//! Bytes written to the device for each byte of record batches.
+
+use std::time::Duration;
+
+use super::{Figures, Lane, Settings, TOPIC, throughput};
+use crate::error::Error;
+use crate::load::{self, Load, Pace};
+use crate::request::{Requests, Shape};
+use crate::{machine, process};
+
+/// Bytes of record batches that are written.
+const BYTES: u64 = 512 << 20;
+
+/// The device is calm when it was written nothing for so long.
+const CALM: Duration = Duration::from_millis(500);
+
+/// How long calm is waited for; on a machine with other work it never comes.
+const CALM_WAIT: Duration = Duration::from_secs(10);
+
+const SHAPES: [(&str, Shape); 2] = [
+    ("16k", Shape { record_bytes: 1024, batch_bytes: 16 << 10 }),
+    ("1m", Shape { record_bytes: 1024, batch_bytes: 1 << 20 }),
+];
+
+pub(super) fn measure(settings: &Settings, figures: &mut Figures, say: &dyn Fn(&str)) -> Result<(), Error> {
+    for (name, shape) in SHAPES {
+        let (scratch, server) = settings.node(Lane::Durable)?;
+        throughput::make_topic(server.address, 4, settings.wall_ms)?;
+        machine::wait_for_calm_device(scratch.path(), CALM, CALM_WAIT)?;
+        let device_before = machine::device_written_bytes(scratch.path())?;
+        let node_before = process::written_bytes(server.pid())?;
+        let load = Load {
+            connections: 16,
+            pace: Pace::InFlight(5),
+            warm_up: Duration::ZERO,
+            measured: Duration::from_secs(600),
+            bytes_max: BYTES,
+            core: settings.cores[1],
+            server: None,
+        };
+        let requests = Requests::produce(TOPIC, 4, shape, settings.wall_ms);
+        let payload = load::run(server.address, requests, load)?.payload_bytes as f64;
+        machine::wait_for_calm_device(scratch.path(), CALM, CALM_WAIT)?;
+        let by_node = process::written_bytes(server.pid())? - node_before;
+        // A clean stop writes what only memory and the journal hold.
+        server.stop()?;
+        machine::wait_for_calm_device(scratch.path(), CALM, CALM_WAIT)?;
+        let by_all = machine::device_written_bytes(scratch.path())? - device_before;
+        let (by_node, by_all) = (by_node as f64 / payload, by_all as f64 / payload);
+        figures.record(format!("device/{name}/node_bytes_per_byte"), by_node);
+        figures.record(format!("device/{name}/all_bytes_per_byte"), by_all);
+        say(&format!("device bytes per byte, {name}: {by_node:.2} by the node, {by_all:.2} on the device"));
+    }
+    Ok(())
+}
