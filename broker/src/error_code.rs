@@ -309,7 +309,9 @@ impl ErrorCode {
             ErrorCode::InvalidTopicException => "The topic name is not valid for this operation.",
             ErrorCode::RecordListTooLarge => "The request holds a batch larger than the segment size.",
             ErrorCode::NotEnoughReplicas => "There are fewer in-sync replicas than required.",
-            ErrorCode::NotEnoughReplicasAfterAppend => "The records were appended, but to fewer in-sync replicas than required.",
+            ErrorCode::NotEnoughReplicasAfterAppend => {
+                "The records were appended, but to fewer in-sync replicas than required."
+            }
             ErrorCode::InvalidRequiredAcks => "The acks value is not one of -1, 0 and 1.",
             ErrorCode::IllegalGeneration => "The group's generation is another one.",
             ErrorCode::InconsistentGroupProtocol => "The member's protocols do not fit those of the group.",
