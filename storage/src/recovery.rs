@@ -81,7 +81,7 @@ fn recover_with<'a>(disk: &'a dyn Disk, fresh: &Identity, accepts_old: bool) -> 
     }
     if let Some(incarnation) = checkpoint.incarnation {
         let scope = Scope { incarnation, directory_id: identity.directory_id, accepts_old };
-        let journals = replay::replay(disk, &extents, scope, &checkpoint.first_ordinals)?;
+        let journals = replay::replay(disk, &extents, scope, &checkpoint.starts)?;
         apply(&journals, &mut logs)?;
     }
     for found in logs.values_mut().filter(|found| !found.is_deleted) {

@@ -77,6 +77,8 @@ pub struct JournalV1 {
     pub is_cached: bool,
     /// Extents before this ordinal are free.
     pub first_ordinal: u64,
+    /// Sequence of the first entry in the others.
+    pub first_sequence: u64,
 }
 
 /// The record's bytes.

@@ -70,12 +70,21 @@ struct Group {
     next: Expected,
 }
 
-/// Reads the journals of one start; `first` says from which ordinal on a journal's extents are in use.
+/// From where on a journal's extents are in use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Start {
+    /// Extents before this are free.
+    pub(crate) ordinal: u64,
+    /// The first entry in the others.
+    pub(crate) sequence: u64,
+}
+
+/// Reads the journals of one start, each from its place in `starts` on, or from its beginning.
 pub(crate) fn replay(
     disk: &dyn Disk,
     files: &[ExtentFile],
     scope: Scope,
-    first: &BTreeMap<JournalId, u64>,
+    starts: &BTreeMap<JournalId, Start>,
 ) -> Result<BTreeMap<JournalId, Replayed>, Error> {
     let mut journals: BTreeMap<JournalId, Vec<(&ExtentFile, ExtentHeader)>> = BTreeMap::new();
     for file in files {
@@ -84,15 +93,15 @@ pub(crate) fn replay(
             continue;
         }
         let id = JournalId { shard: header.shard, is_cached: header.durability == Durability::Cached };
-        if header.ordinal >= first.get(&id).copied().unwrap_or(0) {
+        if header.ordinal >= starts.get(&id).copied().unwrap_or_default().ordinal {
             journals.entry(id).or_default().push((file, header));
         }
     }
     let mut replayed = BTreeMap::new();
     for (id, mut extents) in journals {
         extents.sort_by_key(|(_, header)| header.ordinal);
-        let first = first.get(&id).copied().unwrap_or(0);
-        replayed.insert(id, replay_journal(disk, &extents, scope, first)?);
+        let start = starts.get(&id).copied().unwrap_or_default();
+        replayed.insert(id, replay_journal(disk, &extents, scope, start)?);
     }
     Ok(replayed)
 }
@@ -101,7 +110,7 @@ fn replay_journal(
     disk: &dyn Disk,
     extents: &[(&ExtentFile, ExtentHeader)],
     scope: Scope,
-    first: u64,
+    first: Start,
 ) -> Result<Replayed, Error> {
     let mut replayed = Replayed { extents: Vec::new(), groups: Vec::new() };
     let mut expected = None;
@@ -109,9 +118,9 @@ fn replay_journal(
     let mut broken: Option<(PathBuf, u64)> = None;
     for (file, header) in extents {
         claim = claim.max(header.durable_before);
-        if expected.is_none() && header.ordinal != first {
-            // The first extent in use is missing: nothing can be chained, but its absence may be damage.
-            expected = Some(Expected { sequence: 0, seed: 0 });
+        if expected.is_none() && header.first_sequence != first.sequence {
+            // What came before this extent is missing: nothing can be chained, and its absence may be damage.
+            expected = Some(Expected { sequence: first.sequence, seed: 0 });
             broken = Some((file.path.clone(), 0));
         }
         let start = Expected { sequence: header.first_sequence, seed: header.seed };

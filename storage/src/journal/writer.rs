@@ -81,6 +81,7 @@ struct Extent {
 struct Used {
     extent: Extent,
     ordinal: u64,
+    first_sequence: u64,
     /// Where the next group goes.
     position: u64,
     /// The logs with entries in it.
@@ -156,7 +157,11 @@ pub(crate) struct Journal {
     spare: Vec<Pending>,
     next_sequence: u64,
     durable_before: u64,
+    /// Of a cached journal: every entry before this was synced for a checkpoint.
     synced_before: u64,
+    syncing_before: u64,
+    /// Of a cached journal: extents before this ordinal could not be synced.
+    trusted_from: u64,
     seed: u32,
     active: Option<Used>,
     next_ordinal: u64,
@@ -182,6 +187,8 @@ impl Journal {
             next_sequence: 0,
             durable_before: 0,
             synced_before: 0,
+            syncing_before: 0,
+            trusted_from: 0,
             seed: format::first_seed(identity.incarnation, identity.shard, identity.durability),
             active: None,
             next_ordinal: 0,
@@ -200,7 +207,7 @@ impl Journal {
     pub(crate) fn resume(&mut self, start: Start) {
         let extent = Extent { key: self.key(0), path: start.path, capacity: start.capacity };
         let touched = start.touched.into_iter().collect();
-        self.active = Some(Used { extent, ordinal: 0, position: start.position, touched });
+        self.active = Some(Used { extent, ordinal: 0, first_sequence: 0, position: start.position, touched });
         self.next_ordinal = 1;
         self.next_sequence = start.next_sequence;
         self.durable_before = start.next_sequence;
@@ -279,6 +286,13 @@ impl Journal {
         self.used.front().or(self.active.as_ref()).map_or(self.next_ordinal, |used| used.ordinal)
     }
 
+    /// Sequence of the first entry in the extents from `ordinal` on.
+    pub(crate) fn first_sequence_from(&self, ordinal: u64) -> u64 {
+        let next = self.group.as_ref().map_or(self.next_sequence, |group| group.first_sequence);
+        let mut extents = self.used.iter().chain(&self.active);
+        extents.find(|used| used.ordinal >= ordinal).map_or(next, |used| used.first_sequence)
+    }
+
     /// All logs with entries in any extent.
     pub(crate) fn touched(&self) -> Vec<LogId> {
         let all = self.used.iter().chain(&self.active);
@@ -306,14 +320,33 @@ impl Journal {
         if self.is_durable() || self.synced_before == self.durable_before {
             return 0;
         }
-        self.synced_before = self.durable_before;
+        self.syncing_before = self.durable_before;
         let mode = self.mode();
         let mut syncs = 0;
-        for used in self.used.iter().chain(&self.active) {
+        for used in self.used.iter().chain(&self.active).filter(|used| used.ordinal >= self.trusted_from) {
             files.request(used.extent.key, || used.extent.path.clone(), mode, FileOp::Sync, Purpose::Round);
             syncs += 1;
         }
         syncs
+    }
+
+    /// The syncs of [`Self::sync`] ended well.
+    pub(crate) fn synced(&mut self) {
+        self.synced_before = self.synced_before.max(self.syncing_before);
+    }
+
+    /// A sync failed: no later one covers what it did not, so no checkpoint may rely on anything written so far.
+    /// What follows goes to another extent.
+    pub(crate) fn distrust(&mut self) {
+        if self.group.is_none() {
+            self.used.extend(self.active.take());
+        }
+        self.trusted_from = self.next_ordinal;
+    }
+
+    /// Whether extents are in use on which no checkpoint may rely.
+    pub(crate) fn has_distrusted(&self) -> bool {
+        self.oldest() < self.trusted_from
     }
 
     /// Starts writing the gathered group if none is in flight, and preparing the next extent.
@@ -352,14 +385,24 @@ impl Journal {
 
     /// Makes the active extent one with room for a group; whether there is one.
     fn make_room(&mut self, group_bytes: u64) -> bool {
-        if self.active.as_ref().is_some_and(|active| active.position + group_bytes <= active.extent.capacity) {
+        let trusted_from = self.trusted_from;
+        let has_room =
+            |active: &Used| active.ordinal >= trusted_from && active.position + group_bytes <= active.extent.capacity;
+        if self.active.as_ref().is_some_and(has_room) {
             return true;
         }
         let needed = group_bytes + BLOCK_BYTES as u64;
         let Some(at) = self.ready.iter().position(|extent| extent.capacity >= needed) else { return false };
         let extent = self.ready.swap_remove(at);
         self.used.extend(self.active.take());
-        self.active = Some(Used { extent, ordinal: self.next_ordinal, position: 0, touched: FxHashSet::default() });
+        let group = self.group.as_ref().expect("room is made for a group");
+        self.active = Some(Used {
+            extent,
+            ordinal: self.next_ordinal,
+            first_sequence: group.first_sequence,
+            position: 0,
+            touched: FxHashSet::default(),
+        });
         self.next_ordinal += 1;
         true
     }
@@ -431,6 +474,9 @@ impl Journal {
             Ok(()) => {
                 let group = self.group.take().expect("just seen");
                 self.durable_before = self.next_sequence;
+                if self.active.as_ref().is_some_and(|active| active.ordinal < self.trusted_from) {
+                    self.used.extend(self.active.take());
+                }
                 Written::Durable(group.entries)
             }
             Err(failure) => {

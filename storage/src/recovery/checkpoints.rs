@@ -9,7 +9,7 @@ use crate::checkpoint::record::{self, LogV1};
 use crate::checkpoint::{DIRECTORY, Named, parse_name};
 use crate::disk::Disk;
 use crate::io::BLOCK_BYTES;
-use crate::journal::replay::JournalId;
+use crate::journal::replay::{JournalId, Start};
 use crate::log::LogId;
 
 /// What the checkpoint says.
@@ -18,8 +18,8 @@ pub(super) struct Checkpoint {
     /// The start that it and the journals belong to; none if no start was ever complete.
     pub(super) incarnation: Option<u64>,
     pub(super) logs: BTreeMap<LogId, LogV1>,
-    /// From which ordinal on a journal's extents are in use.
-    pub(super) first_ordinals: BTreeMap<JournalId, u64>,
+    /// From where on a journal's extents are in use.
+    pub(super) starts: BTreeMap<JournalId, Start>,
     /// All files there are.
     pub(super) files: Vec<PathBuf>,
 }
@@ -27,7 +27,7 @@ pub(super) struct Checkpoint {
 /// One file's records, and whether they begin with a whole copy of everything.
 struct File {
     logs: Vec<LogV1>,
-    journals: Vec<(JournalId, u64)>,
+    journals: Vec<(JournalId, Start)>,
     has_full_copy: bool,
 }
 
@@ -77,7 +77,7 @@ fn shard_files(named: &[(Named, PathBuf)], latest: u64) -> BTreeMap<u32, BTreeMa
 impl Checkpoint {
     fn apply(&mut self, file: File) {
         self.logs.extend(file.logs.into_iter().map(|log| (LogId(log.id), log)));
-        self.first_ordinals.extend(file.journals);
+        self.starts.extend(file.journals);
     }
 }
 
@@ -106,7 +106,8 @@ fn read_file(disk: &dyn Disk, path: &Path, directory_id: [u8; 16], incarnation: 
                 RecordKind::Journal => {
                     let journal = record::decode_journal(record)?;
                     let id = JournalId { shard: journal.shard, is_cached: journal.is_cached };
-                    file.journals.push((id, journal.first_ordinal));
+                    let start = Start { ordinal: journal.first_ordinal, sequence: journal.first_sequence };
+                    file.journals.push((id, start));
                 }
             }
             Ok(())

@@ -15,6 +15,8 @@ const VERSIONS_MAX: usize = 8;
 
 type Block = [u8; BLOCK_BYTES];
 
+static ZEROS: Block = [0; BLOCK_BYTES];
+
 /// The contents of one block. Zeros cost nothing, so that zero-filled files stay cheap.
 #[derive(Debug, Clone)]
 enum Cell {
@@ -34,10 +36,9 @@ impl Cell {
     }
 
     fn overlay(&mut self, start: usize, bytes: &[u8]) {
-        let zeros = bytes.iter().all(|&byte| byte == 0);
         match self {
             Self::Bytes(block) => block[start..start + bytes.len()].copy_from_slice(bytes),
-            Self::Hole | Self::Zeros if zeros => *self = Self::Zeros,
+            Self::Hole | Self::Zeros if *bytes == ZEROS[..bytes.len()] => *self = Self::Zeros,
             Self::Hole | Self::Zeros => {
                 let mut block = Box::new([0; BLOCK_BYTES]);
                 block[start..start + bytes.len()].copy_from_slice(bytes);

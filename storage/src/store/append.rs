@@ -25,6 +25,9 @@ const INLINE_BYTES_MAX: usize = 64 << 10;
 /// What "little" is.
 const INLINE_DECOMPRESSED_BYTES: usize = 64 << 10;
 
+/// Free memory that counts as room: a region for a batch of usual size in each of a few logs.
+const ROOM_BYTES: usize = 16 << 20;
+
 /// What to do with a batch whose header and records are in order.
 enum Next {
     Done(Append),
@@ -79,6 +82,25 @@ impl Store {
         };
         self.was_refused = true;
         Some(Append::Full(full))
+    }
+
+    /// Whether there is room for more appends: in memory, and in what gathers for the journal. Where there is not, it is
+    /// better to leave requests with their clients than to refuse them; room comes as writes complete and readers let
+    /// go. What waiting does not cure, a full disk or a failure, counts as room: those appends are answered.
+    pub fn has_room(&mut self) -> bool {
+        if self.is_failed || self.is_stopping || self.is_disk_full {
+            return true;
+        }
+        if self.durable_journal.is_full() || self.cached_journal.is_full() {
+            return false;
+        }
+        let bytes = ROOM_BYTES.min(self.options.tail_bytes / 4);
+        self.release_memory_for(bytes);
+        let has_room = self.tails.used_bytes() + bytes <= self.tails.budget_bytes();
+        if !has_room {
+            self.rounds.note_memory_spent();
+        }
+        has_room
     }
 
     fn rules(&self, slot: Slot, origin: Origin) -> Rules {

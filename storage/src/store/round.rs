@@ -93,6 +93,8 @@ struct Round {
     /// Sequences that the journals must have made durable before the records count.
     targets: [u64; 2],
     is_memory_spent: bool,
+    /// No record may rely on extents of the cached journal that could not be synced: everything goes to segments.
+    is_cache_distrusted: bool,
     is_final: bool,
 }
 
@@ -197,6 +199,7 @@ impl Store {
             || self.appended_bytes >= self.options.tail_bytes / 4
             || !rounds.rolled.is_empty()
             || rounds.is_memory_spent
+            || self.cached_journal.has_distrusted()
             || (self.is_stopping && !rounds.is_final_done)
     }
 
@@ -212,6 +215,10 @@ impl Store {
             if is_final {
                 slots.extend(journal.touched().iter().filter_map(|id| self.by_id.get(id)));
             }
+        }
+        let is_cache_distrusted = self.cached_journal.has_distrusted();
+        if is_cache_distrusted {
+            slots.extend(self.cached_journal.touched().iter().filter_map(|id| self.by_id.get(id)));
         }
         let is_memory_spent = std::mem::take(&mut self.rounds.is_memory_spent);
         if is_memory_spent || self.appended_bytes >= self.options.tail_bytes / 4 {
@@ -236,6 +243,7 @@ impl Store {
             retire,
             targets: [0; 2],
             is_memory_spent,
+            is_cache_distrusted,
             is_final,
         });
         self.plan_directories();
@@ -276,6 +284,9 @@ impl Store {
                 round.in_flight += self.cached_journal.sync(&mut self.files);
             }
             Phase::JournalSyncs | Phase::Records => {
+                if round.phase == Phase::JournalSyncs {
+                    self.cached_journal.synced();
+                }
                 round.phase = Phase::Records;
                 let (writer, files) = (&mut self.rounds.writer, &mut self.files);
                 match writer.write_next(self.identity, self.options.direct, files) {
@@ -321,7 +332,7 @@ impl Store {
         let tail = log.tail_of(base_offset).expect("asked for a tail there is");
         let is_closed = log.segments.back().is_some_and(|active| active.base_offset != base_offset);
         let is_retiring = round.retire.iter().any(Option::is_some);
-        if is_closed || (log.is_carried && is_retiring) || round.is_memory_spent {
+        if is_closed || (log.is_carried && is_retiring) || round.is_memory_spent || round.is_cache_distrusted {
             tail.end()
         } else {
             tail.durable() + tail.whole_blocks()
@@ -351,22 +362,26 @@ impl Store {
         if log.partial_reads > 0 && self.drain_to(log, base_offset) > tail.durable() {
             // A read of the block that would be written is in flight: another round frees the extents.
             self.rounds.rolled.insert(slot);
-            self.rounds.active.as_mut().expect("a round is under way").retire = [None; 2];
+            self.leave_extents();
             return;
         }
         let mut durable = self.drain_to(log, base_offset);
+        let mut is_left = false;
         let mut writes: Vec<Placed> = tail.undurable_blocks();
         if !durable.is_multiple_of(BLOCK_BYTES as u64) && durable > tail.durable() {
             match self.padded_block(tail.partial_block()) {
                 Some(padded) => writes.push(padded),
-                None => durable = tail.durable() + tail.whole_blocks(),
+                None => {
+                    durable = tail.durable() + tail.whole_blocks();
+                    is_left = true;
+                }
             }
         }
         let is_closed = !is_active && durable == tail.end();
         let (id, directory) = (log.id, Arc::clone(&log.directory));
         let segment = &log.segments[at];
         let has_writes = !writes.is_empty();
-        if !has_writes && !is_closed {
+        if !has_writes && !is_closed && !is_left {
             return;
         }
         let is_named = segment.is_named;
@@ -380,6 +395,9 @@ impl Store {
                 segment.is_index_named,
             )
         });
+        if is_left {
+            self.leave_extents();
+        }
         let path = segment_path(&directory, base_offset);
         let key = FileKey::Segment(id, base_offset);
         let mode = OpenMode { create: true, write: true, direct: self.options.direct };
@@ -404,6 +422,16 @@ impl Store {
             round.named.insert(log_directory(&directory));
         }
         round.drained.push(Drained { slot, id, base_offset, durable, index, is_closed });
+    }
+
+    /// Something could not be written now: this round frees nothing.
+    fn leave_extents(&mut self) {
+        let round = self.rounds.active.as_mut().expect("a round is under way");
+        round.retire = [None; 2];
+        if round.is_cache_distrusted {
+            // Its records would rely on what could not be synced.
+            round.failure.get_or_insert(Failure { errno: libc::EAGAIN });
+        }
     }
 
     /// Queues the write of a chunk of an index; nothing if there is no memory for it now.
@@ -474,7 +502,7 @@ impl Store {
     fn settle(&mut self) {
         let round = self.rounds.active.as_mut().expect("a round is under way");
         let drained = std::mem::take(&mut round.drained);
-        let is_retiring = round.retire.iter().any(Option::is_some);
+        let is_retiring = round.retire.iter().any(Option::is_some) || round.is_cache_distrusted;
         for piece in drained {
             self.settle_segment(&piece);
         }
@@ -493,10 +521,14 @@ impl Store {
         round.deleted.append(&mut self.rounds.deleted);
         records.extend(round.deleted.iter().map(|(id, directory)| tombstone(*id, directory, order)));
         let shard = self.identity.shard;
-        let first = |retire: Option<u64>, journal: &Journal| retire.map_or(journal.oldest(), |last| last + 1);
+        let record = |is_cached, retire: Option<u64>, journal: &Journal| {
+            let first_ordinal = retire.map_or(journal.oldest(), |last| last + 1);
+            let first_sequence = journal.first_sequence_from(first_ordinal);
+            JournalV1 { shard, is_cached, first_ordinal, first_sequence }
+        };
         let journals = [
-            JournalV1 { shard, is_cached: false, first_ordinal: first(round.retire[0], &self.durable_journal) },
-            JournalV1 { shard, is_cached: true, first_ordinal: first(round.retire[1], &self.cached_journal) },
+            record(false, round.retire[0], &self.durable_journal),
+            record(true, round.retire[1], &self.cached_journal),
         ];
         if self.rounds.writer.wants_full_copy() {
             let all = self.logs.iter().flatten().map(|log| log.record(order));
@@ -601,6 +633,9 @@ impl Store {
     /// Gives the round up: nothing of it counts, all of it is done again later.
     fn abort_round(&mut self, failure: Failure) {
         let round = self.rounds.active.take().expect("a round is under way");
+        if round.phase == Phase::JournalSyncs {
+            self.cached_journal.distrust();
+        }
         self.rounds.rolled.extend(round.logs.iter().map(|&(slot, _)| slot));
         self.rounds.deleted.extend(round.deleted);
         self.rounds.not_before_ns = self.now.monotonic_ns + RETRY_NS;
