@@ -10,7 +10,7 @@ use storage::buffer::Slice;
 use storage::builder::{BatchBuilder, NewRecord, Options as BatchOptions};
 use storage::compression::Codec;
 use storage::disk::Directory;
-use storage::io::{Completion, Done, Failure, FileId, Op, Request};
+use storage::io::{Completion, Done, Durability, Failure, FileId, Op, Request};
 use storage::recovery::{Identity, recover};
 use storage::store::{Append, Event, Lookup, Options, Origin, Read, ReadRequest, ReaderId, Store};
 use storage::{Error, LogConfig, LogId, Now, Slot};
@@ -21,6 +21,8 @@ pub(crate) const START_MS: i64 = 1_700_000_000_000;
 #[derive(Default)]
 struct Files {
     open: BTreeMap<FileId, File>,
+    /// Synced writes that will fail, after a part of their effect.
+    failures: u32,
 }
 
 impl Files {
@@ -38,6 +40,11 @@ impl Files {
                 return Ok(Done::Opened { length, direct: false });
             }
             Op::Close { file } => drop(self.open.remove(&file).expect("open")),
+            Op::Write { file, position, data, durability: Durability::Synced } if self.failures > 0 => {
+                self.failures -= 1;
+                self.open[&file].write_all_at(&data[0][..100], position + 20)?;
+                return Err(std::io::Error::from_raw_os_error(5));
+            }
             Op::Write { file, mut position, data, .. } => {
                 for slice in &data {
                     self.open[&file].write_all_at(slice, position)?;
@@ -112,6 +119,11 @@ impl Node {
         let shard = place(LogId(id), self.stores.len());
         let slot = self.stores[shard].attach(LogId(id), &format!("topic-0.{id}"), config, self.now);
         (shard, slot)
+    }
+
+    /// Lets the shard's next synced writes fail.
+    pub(crate) fn fail_synced_writes(&mut self, shard: usize, count: u32) {
+        self.files[shard].failures = count;
     }
 
     pub(crate) fn pass(&mut self, ms: u64) {

@@ -221,3 +221,42 @@ fn a_checkpoint_that_is_written_anew_says_the_same() {
         assert!(matches!(node.append(log, &produced(59, 0)), Append::Duplicate { .. }));
     }
 }
+
+#[test]
+fn a_group_whose_write_failed_is_written_again_with_its_offsets() {
+    for groups_before in [0, 3] {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut node = Node::start(directory.path(), 1);
+        let log = node.attach(1, LogConfig::default());
+        for _ in 0..groups_before {
+            node.append(log, &batch(1, 100, START_MS));
+            node.settle();
+        }
+        node.fail_synced_writes(0, 1);
+        node.append(log, &batch(2, 100, START_MS));
+        node.settle();
+        node.pass(1000);
+        node.settle();
+        node.append(log, &batch(3, 100, START_MS));
+        node.settle();
+        assert_eq!(node.stores[0].durable_end(log.1), groups_before + 5);
+        let expected = node.read_all(log, 0);
+        drop(node);
+        let mut node = Node::start(directory.path(), 1);
+        let log = node.attach(1, LogConfig::default());
+        assert_eq!(node.read_all(log, 0), expected);
+    }
+}
+
+#[test]
+fn a_group_that_cannot_be_written_twice_stops_the_shard() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut node = Node::start(directory.path(), 1);
+    let log = node.attach(1, LogConfig::default());
+    node.fail_synced_writes(0, 2);
+    node.append(log, &batch(1, 100, START_MS));
+    node.settle();
+    assert!(node.events.iter().any(|(_, event)| matches!(event, Event::Fatal(_))));
+    assert_eq!(node.stores[0].durable_end(log.1), 0);
+    assert_eq!(node.append(log, &batch(1, 100, START_MS)), Append::Failed);
+}
