@@ -59,3 +59,19 @@ have_package() {
   $SUDO apt-get install -y -qq "$2" >/dev/null 2>&1
   have "$1"
 }
+
+# node_tests NAME TARGET [ARGS]: runs a test target of the tools package against the release binary, and closes with its
+# counts. A test that says SKIPPED has passed only for cargo.
+node_tests() {
+  local name=$1 target=$2 log passed failed
+  shift 2
+  log=$(mktemp "$WORK/$name.XXXXXX")
+  (cd "$ROOT" && SKEIN_BIN=$SKEIN cargo test --release --quiet --package tools --test "$target" -- --nocapture "$@") >"$log" 2>&1
+  passed=$(sed -nE 's/^test result: .* ([0-9]+) passed.*/\1/p' "$log")
+  failed=$(sed -nE 's/^test result: .* ([0-9]+) failed.*/\1/p' "$log")
+  grep -v '^test result:' "$log"
+  S=$(grep -c '^SKIPPED: ' "$log")
+  F=${failed:-1}
+  P=$((${passed:-0} - S))
+  finish "$name"
+}

@@ -1,0 +1,244 @@
+//! A disk in memory that forgets at a power cut what was not synced.
+//!
+//! ```text
+//! file   durable bytes ── pending: write, write, length, … ──► live bytes      fsync, O_DSYNC: pending becomes durable
+//! names  durable names ── pending: link, unlink, rename, … ──► live names      fsync of a directory: likewise
+//! ```
+//! A cut keeps of a file's pending changes any, each of them torn at a sector, and of the pending names any prefix, as
+//! a file system with a journal does.
+
+use std::collections::BTreeMap;
+
+use crate::sample::Random;
+
+/// What a device writes whole or not at all, in bytes.
+const SECTOR_BYTES: usize = 512;
+
+pub(super) const ROOT: u64 = 1;
+
+/// The contents of a disk, and what of it would survive.
+pub(super) struct Disk {
+    nodes: BTreeMap<u64, Node>,
+    next: u64,
+    /// Changes of names since the last sync of a directory.
+    renamings: Vec<Renaming>,
+    durable_names: Names,
+    names: Names,
+    /// Says that everything is synced, and does nothing.
+    pub(super) lies: bool,
+    /// Without power every operation fails.
+    pub(super) powered: bool,
+    pub(super) counts: Counts,
+    random: Random,
+}
+
+/// What has been asked of the disk.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Counts {
+    pub(super) writes: usize,
+    /// Those with O_DSYNC or O_SYNC.
+    pub(super) synced_writes: usize,
+    pub(super) syncs: usize,
+    /// Pending changes that cuts have taken or torn.
+    pub(super) forgotten: usize,
+}
+
+type Names = BTreeMap<(u64, String), u64>;
+
+#[derive(Debug, Clone)]
+enum Renaming {
+    Link { directory: u64, name: String, node: u64 },
+    Unlink { directory: u64, name: String },
+    Rename { from: (u64, String), to: (u64, String) },
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Node {
+    pub(super) is_directory: bool,
+    pub(super) live: Vec<u8>,
+    durable: Vec<u8>,
+    pending: Vec<Change>,
+}
+
+#[derive(Debug)]
+enum Change {
+    Write { at: usize, bytes: Vec<u8> },
+    Length(usize),
+}
+
+/// An error number of the operating system.
+pub(super) type Errno = i32;
+
+impl Disk {
+    pub(super) fn new(lies: bool) -> Self {
+        let root = Node { is_directory: true, ..Node::default() };
+        Self {
+            nodes: BTreeMap::from([(ROOT, root)]),
+            next: ROOT + 1,
+            renamings: Vec::new(),
+            durable_names: Names::new(),
+            names: Names::new(),
+            lies,
+            powered: true,
+            counts: Counts::default(),
+            random: Random::new(42),
+        }
+    }
+
+    pub(super) fn node(&self, node: u64) -> Result<&Node, Errno> {
+        if !self.powered {
+            return Err(libc::EIO);
+        }
+        self.nodes.get(&node).ok_or(libc::ENOENT)
+    }
+
+    fn node_mut(&mut self, node: u64) -> Result<&mut Node, Errno> {
+        self.node(node)?;
+        self.nodes.get_mut(&node).ok_or(libc::ENOENT)
+    }
+
+    pub(super) fn lookup(&self, directory: u64, name: &str) -> Result<u64, Errno> {
+        self.node(directory)?;
+        self.names.get(&(directory, name.to_owned())).copied().ok_or(libc::ENOENT)
+    }
+
+    /// Names, nodes and whether they are directories.
+    pub(super) fn list(&self, directory: u64) -> Result<Vec<(String, u64, bool)>, Errno> {
+        self.node(directory)?;
+        let inside = self.names.iter().filter(|((parent, _), _)| *parent == directory);
+        Ok(inside.map(|((_, name), &node)| (name.clone(), node, self.nodes[&node].is_directory)).collect())
+    }
+
+    pub(super) fn create(&mut self, directory: u64, name: &str, is_directory: bool) -> Result<u64, Errno> {
+        if self.lookup(directory, name).is_ok() {
+            return Err(libc::EEXIST);
+        }
+        self.node(directory)?;
+        let node = self.next;
+        self.next += 1;
+        self.nodes.insert(node, Node { is_directory, ..Node::default() });
+        self.rename_by(Renaming::Link { directory, name: name.to_owned(), node });
+        Ok(node)
+    }
+
+    pub(super) fn unlink(&mut self, directory: u64, name: &str) -> Result<(), Errno> {
+        let node = self.lookup(directory, name)?;
+        if self.nodes[&node].is_directory && !self.list(node)?.is_empty() {
+            return Err(libc::ENOTEMPTY);
+        }
+        self.rename_by(Renaming::Unlink { directory, name: name.to_owned() });
+        Ok(())
+    }
+
+    pub(super) fn rename(&mut self, from: (u64, &str), to: (u64, &str)) -> Result<(), Errno> {
+        self.lookup(from.0, from.1)?;
+        self.rename_by(Renaming::Rename { from: (from.0, from.1.to_owned()), to: (to.0, to.1.to_owned()) });
+        Ok(())
+    }
+
+    fn rename_by(&mut self, renaming: Renaming) {
+        apply_name(&mut self.names, &renaming);
+        self.renamings.push(renaming);
+    }
+
+    /// Writes; with `synced` the bytes are durable when this returns.
+    pub(super) fn write(&mut self, node: u64, at: usize, bytes: &[u8], synced: bool) -> Result<(), Errno> {
+        let lies = self.lies;
+        self.counts.writes += 1;
+        self.counts.synced_writes += usize::from(synced);
+        let node = self.node_mut(node)?;
+        put(&mut node.live, at, bytes);
+        if synced && !lies {
+            put(&mut node.durable, at, bytes);
+        } else {
+            node.pending.push(Change::Write { at, bytes: bytes.to_vec() });
+        }
+        Ok(())
+    }
+
+    pub(super) fn set_length(&mut self, node: u64, length: usize) -> Result<(), Errno> {
+        let node = self.node_mut(node)?;
+        node.live.resize(length, 0);
+        node.pending.push(Change::Length(length));
+        Ok(())
+    }
+
+    pub(super) fn sync(&mut self, node: u64) -> Result<(), Errno> {
+        self.node(node)?;
+        self.counts.syncs += 1;
+        if self.lies {
+            return Ok(());
+        }
+        if self.node(node)?.is_directory {
+            for renaming in self.renamings.drain(..) {
+                apply_name(&mut self.durable_names, &renaming);
+            }
+            return Ok(());
+        }
+        let node = self.node_mut(node)?;
+        for change in std::mem::take(&mut node.pending) {
+            apply(&mut node.durable, &change);
+        }
+        Ok(())
+    }
+
+    /// What is left once the power comes back.
+    pub(super) fn lose_what_was_not_synced(&mut self) {
+        let kept = self.random.below(self.renamings.len() + 1);
+        self.counts.forgotten += self.renamings.len() - kept;
+        for renaming in self.renamings.drain(..).take(kept) {
+            apply_name(&mut self.durable_names, &renaming);
+        }
+        self.names = self.durable_names.clone();
+        for node in self.nodes.values_mut() {
+            for change in std::mem::take(&mut node.pending) {
+                let kept = match (&change, self.random.below(3)) {
+                    (_, 0) => true,
+                    (Change::Write { at, bytes }, 1) if bytes.len() > SECTOR_BYTES => {
+                        let sectors = self.random.below(bytes.len() / SECTOR_BYTES);
+                        put(&mut node.durable, *at, &bytes[..sectors * SECTOR_BYTES]);
+                        false
+                    }
+                    _ => false,
+                };
+                if kept {
+                    apply(&mut node.durable, &change);
+                } else {
+                    self.counts.forgotten += 1;
+                }
+            }
+            node.live.clone_from(&node.durable);
+        }
+    }
+}
+
+fn put(target: &mut Vec<u8>, at: usize, bytes: &[u8]) {
+    let end = at + bytes.len();
+    if target.len() < end {
+        target.resize(end, 0);
+    }
+    target[at..end].copy_from_slice(bytes);
+}
+
+fn apply(target: &mut Vec<u8>, change: &Change) {
+    match change {
+        Change::Write { at, bytes } => put(target, *at, bytes),
+        Change::Length(length) => target.resize(*length, 0),
+    }
+}
+
+fn apply_name(names: &mut Names, renaming: &Renaming) {
+    match renaming {
+        Renaming::Link { directory, name, node } => {
+            names.insert((*directory, name.clone()), *node);
+        }
+        Renaming::Unlink { directory, name } => {
+            names.remove(&(*directory, name.clone()));
+        }
+        Renaming::Rename { from, to } => {
+            if let Some(node) = names.remove(from) {
+                names.insert(to.clone(), node);
+            }
+        }
+    }
+}
