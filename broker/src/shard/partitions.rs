@@ -206,10 +206,7 @@ impl Shard {
                 self.partitions.reading.insert(token, (part_of, answer));
                 None
             }
-            done => {
-                answer.error = outcome::read(&done);
-                Some(answer)
-            }
+            done => Some(finished(answer, outcome::read(&done))),
         }
     }
 
@@ -324,10 +321,14 @@ impl Shard {
 
     fn read_finished(&mut self, token: ReadToken, outcome: Read, slices: Vec<Slice>) {
         let Some((part_of, mut answer)) = self.partitions.reading.remove(&token) else { return };
-        answer.error = outcome::read(&outcome);
         answer.records = slices;
-        self.read_answered(part_of, answer);
+        self.read_answered(part_of, finished(answer, outcome::read(&outcome)));
     }
+}
+
+/// The answer of a read that has ended; a failed one tells no offsets, as Kafka's does not.
+fn finished(answer: ReadAnswer, error: ErrorCode) -> ReadAnswer {
+    if error == ErrorCode::None { answer } else { ReadAnswer::refused(answer.part, error) }
 }
 
 /// Compares the epoch a client believes in with the leader's (KIP-320); -1 skips the check.

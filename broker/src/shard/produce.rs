@@ -16,7 +16,9 @@ use net::produce::{RequestView, ResponseWriter};
 use net::{Answer as Frame, Reader, Topic, Uuid};
 use smallvec::SmallVec;
 use storage::LogId;
+use storage::batch::Batch;
 use storage::buffer::Slice;
+use storage::compression::Codec;
 
 use super::by_shard::ByShard;
 use super::connections::Responder;
@@ -31,6 +33,9 @@ use crate::metadata::Image;
 /// How often requests that wait for a commit are checked against their timeout, in nanoseconds: a commit takes
 /// microseconds, so a timeout is an accident and needs no precision.
 const TIMEOUT_CHECK_NS: u64 = 1_000_000_000;
+
+/// The version of Produce that brought zstd (KIP-110): older clients could not read such records back.
+const ZSTD_FROM: i16 = 7;
 
 /// Request objects kept for reuse.
 pub(super) const SPARE_MAX: usize = 256;
@@ -99,6 +104,9 @@ impl Shard {
                 } else if transactional {
                     let code = if version < 11 { ErrorCode::InvalidTxnState } else { ErrorCode::TransactionAbortable };
                     Target::Refused(code, "Transactions are not served by this node yet.".to_owned())
+                } else if version < ZSTD_FROM && partition.records.as_deref().is_some_and(is_zstd) {
+                    let message = format!("zstd needs version {ZSTD_FROM} of Produce (KIP-110), not {version}.");
+                    Target::Refused(ErrorCode::UnsupportedCompressionType, message)
                 } else {
                     target(&self.image, topic.topic, partition.index)
                 };
@@ -341,6 +349,11 @@ impl Part {
             ..Default::default()
         }
     }
+}
+
+/// Whether the batch says that it is compressed with zstd. A batch that cannot be read is refused later, with its cause.
+fn is_zstd(records: &[u8]) -> bool {
+    Batch::first(records).is_ok_and(|batch| batch.attributes().codec() == Some(Codec::Zstd))
 }
 
 fn target(image: &Image, topic: Topic<'_>, partition: i32) -> Target {
