@@ -31,7 +31,7 @@ pub(crate) struct Launch {
     args: Vec<String>,
     data: PathBuf,
     /// Goes with the node; none if the directory outlives it.
-    temporary: Option<Arc<tempfile::TempDir>>,
+    _temporary: Option<Arc<tempfile::TempDir>>,
 }
 
 impl Launch {
@@ -39,13 +39,13 @@ impl Launch {
     pub(crate) fn new() -> Self {
         let directory = tempfile::Builder::new().prefix("skein-node").tempdir().expect("a temporary directory");
         let data = directory.path().join("data");
-        Self { temporary: Some(Arc::new(directory)), ..Self::at(&data) }
+        Self { _temporary: Some(Arc::new(directory)), ..Self::at(&data) }
     }
 
     /// With the data in `data`, which stays.
     pub(crate) fn at(data: &Path) -> Self {
         let args = ["--listen", "127.0.0.1:0", "--shards", "2"].map(String::from).to_vec();
-        Self { prefix: Vec::new(), args, data: data.to_owned(), temporary: None }
+        Self { prefix: Vec::new(), args, data: data.to_owned(), _temporary: None }
     }
 
     pub(crate) fn shards(mut self, count: u32) -> Self {
