@@ -1,7 +1,6 @@
 //! From a data directory to shards: recovery, the replayed metadata, the logs dealt out. The simulator starts its nodes by
 //! the same function.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -75,9 +74,6 @@ pub fn assemble(disk: &dyn Disk, plan: Plan) -> Result<Vec<Shard>, Error> {
     let count = u16::try_from(shards).expect("checked by the configuration");
     let empty = Image::empty(config.node_id, count, Arc::new(config.settings.clone()));
     let replayed = replay(empty.clone(), &recovered.records_of(LogId(METADATA_LOG_ID))?)?;
-    let known: BTreeSet<u64> = replayed.log_ids().collect();
-    let unknown: Vec<LogId> =
-        recovered.logs().into_iter().filter(|&log| log.0 != METADATA_LOG_ID && !known.contains(&log.0)).collect();
     let place = |log: LogId| usize::from(shard_of(log.0, count));
     let stores = recovered.into_stores(shards, place, &options)?;
     let mut controller = Some(Controller::new(Arc::new(replayed), Rules::of(&config), random.next_u64()));
@@ -90,7 +86,6 @@ pub fn assemble(disk: &dyn Disk, plan: Plan) -> Result<Vec<Shard>, Error> {
             listeners: Arc::clone(&listeners),
             store,
             image: Arc::clone(&empty),
-            unknown_logs: unknown.iter().copied().filter(|&log| place(log) == id).collect(),
             controller: controller.take(),
             seed: random.next_u64(),
             ready: ready.take(),

@@ -88,8 +88,6 @@ pub struct Setup {
     pub store: Store,
     /// The metadata before its first record: what is served until the node has registered.
     pub image: Arc<Image>,
-    /// Recovered logs placed here that the metadata does not know any more.
-    pub unknown_logs: Vec<LogId>,
     /// On shard 0: the controller.
     pub controller: Option<crate::metadata::Controller>,
     /// Seed of its random numbers.
@@ -146,7 +144,6 @@ pub struct Shard {
     stopping: Stopping,
     /// Told once, when the node begins to serve.
     ready: Option<Ready>,
-    unknown_logs: Vec<LogId>,
     /// Whether an image has been applied.
     served: bool,
     produce_timeouts_armed: bool,
@@ -170,7 +167,7 @@ impl Shard {
     /// A shard about to run its first turn.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        let Setup { id, count, config, listeners, store, image, unknown_logs, controller, seed, ready } = setup;
+        let Setup { id, count, config, listeners, store, image, controller, seed, ready } = setup;
         assert!(id < count, "shards are numbered from 0");
         assert_eq!(controller.is_some(), id == 0, "the controller lives on shard 0");
         let slots = (config.network.fetch_sessions_max as usize / count).max(1);
@@ -195,7 +192,6 @@ impl Shard {
             outbox: Vec::new(),
             stopping: Stopping::Running,
             ready,
-            unknown_logs,
             served: false,
             produce_timeouts_armed: false,
             spare_produce: Vec::new(),

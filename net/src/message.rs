@@ -30,10 +30,34 @@ pub trait Message<'a>: Sized + Default {
         reader.finish()?;
         Ok(message)
     }
+
+    /// Decodes the body that `bytes` start with. What follows is passed over, as Kafka does: some versions of
+    /// librdkafka send Metadata requests with fields of later versions at the end.
+    ///
+    /// # Errors
+    /// Those of [`Self::decode`].
+    fn from_prefix(bytes: &'a [u8], version: i16) -> Result<Self, DecodeError> {
+        Self::decode(&mut Reader::new(bytes), version)
+    }
 }
 
 /// A request of any API, which names the type of its response.
 pub trait Request<'a>: Message<'a> {
     /// What answers it.
     type Response<'b>: Message<'b>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Message;
+    use crate::api::metadata;
+
+    #[test]
+    fn what_follows_a_message_is_passed_over_only_where_that_is_asked_for() {
+        // Version 4 ends after the flag; librdkafka adds three flags of later versions.
+        let body = [0, 0, 0, 0, 1, 0, 0, 0];
+        let request = metadata::Request::from_prefix(&body, 4).expect("complete");
+        assert!(request.allow_auto_topic_creation);
+        assert!(metadata::Request::from_bytes(&body, 4).is_err());
+    }
 }

@@ -294,11 +294,6 @@ impl Image {
         self.by_collision_form.get(&names::collision_form(name)?)
     }
 
-    /// The logs of all partitions.
-    pub fn log_ids(&self) -> impl Iterator<Item = u64> {
-        self.topics().flat_map(|topic| topic.partitions.iter().map(|partition| partition.log_id))
-    }
-
     /// How many topics there are.
     pub fn topic_count(&self) -> usize {
         self.by_name.len()

@@ -227,17 +227,17 @@ impl Shard {
         let control = self.control.as_mut().expect("such requests are forwarded to shard 0");
         let (response, change) = match key {
             ApiKey::CreateTopics => {
-                let request = create_topics::Request::from_bytes(body, version)?;
+                let request = create_topics::Request::from_prefix(body, version)?;
                 let (response, change) = api::create_topics(&request, version, &mut control.controller, wall_ms);
                 (encode(&response, version), change)
             }
             ApiKey::DeleteTopics => {
-                let request = delete_topics::Request::from_bytes(body, version)?;
+                let request = delete_topics::Request::from_prefix(body, version)?;
                 let answer = api::delete_topics(&request, version, &mut control.controller);
                 (encode(&answer.response, version), answer.change)
             }
             ApiKey::InitProducerId => {
-                init_producer_id::Request::from_bytes(body, version)?;
+                init_producer_id::Request::from_prefix(body, version)?;
                 control.wants_producer_id.push_back((origin, version, body.to_vec()));
                 self.hand_out_producer_ids()?;
                 return Ok(());
@@ -256,7 +256,7 @@ impl Shard {
         loop {
             let control = self.control.as_mut().expect("producer ids come from the controller");
             let Some((origin, version, body)) = control.wants_producer_id.pop_front() else { return Ok(()) };
-            let request = init_producer_id::Request::from_bytes(&body, version)?;
+            let request = init_producer_id::Request::from_prefix(&body, version)?;
             match api::init_producer_id(&request, &mut control.producer_ids) {
                 Some(response) => self.answer(origin, encode(&response, version)),
                 None => {
@@ -362,11 +362,9 @@ impl Shard {
 
     /// Logs whose topic was deleted just before the last stop are still there: delete them now.
     fn discard_unknown_logs(&mut self) {
-        for log in std::mem::take(&mut self.unknown_logs) {
+        for log in self.store.unattached() {
             tracing::info!(%log, "deleting the log of a topic that is gone");
-            let now = self.now.storage();
-            let slot = self.store.attach(log, "", storage::LogConfig::default(), now);
-            self.store.delete(slot, now);
+            self.store.discard(log, self.now.storage());
         }
     }
 

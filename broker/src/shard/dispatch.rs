@@ -95,11 +95,11 @@ impl Shard {
         let body = &frame[body_start..];
         match key {
             ApiKey::ApiVersions => {
-                let request = api_versions::Request::from_bytes(body, version)?;
+                let request = api_versions::Request::from_prefix(body, version)?;
                 self.respond_message(responder, version, &api::api_versions(&request, version));
             }
             ApiKey::Metadata => {
-                let request = metadata::Request::from_bytes(body, version)?;
+                let request = metadata::Request::from_prefix(body, version)?;
                 let (image, config, endpoint) = self.view(responder);
                 let api::MetadataAnswer { response, create } =
                     api::metadata(request, &context(&image, &config, &endpoint, version));
@@ -109,19 +109,19 @@ impl Shard {
                 }
             }
             ApiKey::DescribeCluster => {
-                let request = describe_cluster::Request::from_bytes(body, version)?;
+                let request = describe_cluster::Request::from_prefix(body, version)?;
                 let (image, config, endpoint) = self.view(responder);
                 let response = api::describe_cluster(&request, &context(&image, &config, &endpoint, version));
                 self.respond_message(responder, version, &response);
             }
             ApiKey::DescribeConfigs => {
-                let request = describe_configs::Request::from_bytes(body, version)?;
+                let request = describe_configs::Request::from_prefix(body, version)?;
                 let (image, config, endpoint) = self.view(responder);
                 let response = api::describe_configs(request, &context(&image, &config, &endpoint, version));
                 self.respond_message(responder, version, &response);
             }
             ApiKey::FindCoordinator => {
-                let request = find_coordinator::Request::from_bytes(body, version)?;
+                let request = find_coordinator::Request::from_prefix(body, version)?;
                 let (image, config, endpoint) = self.view(responder);
                 let api::FindCoordinatorAnswer { response, create_offsets_topic } =
                     api::find_coordinator(request, &context(&image, &config, &endpoint, version));

@@ -52,7 +52,7 @@ impl Shard {
         version: i16,
         body: &[u8],
     ) -> Result<(), net::DecodeError> {
-        let request = list_offsets::Request::from_bytes(body, version)?;
+        let request = list_offsets::Request::from_prefix(body, version)?;
         let questions = request.topics.iter().flat_map(|topic| {
             topic.partitions.iter().map(|partition| Question {
                 topic: &topic.name,
@@ -91,7 +91,7 @@ impl Shard {
         version: i16,
         body: &[u8],
     ) -> Result<(), net::DecodeError> {
-        let request = offset_for_leader_epoch::Request::from_bytes(body, version)?;
+        let request = offset_for_leader_epoch::Request::from_prefix(body, version)?;
         let questions = request.topics.iter().flat_map(|topic| {
             topic.partitions.iter().map(|partition| Question {
                 topic: &topic.topic,

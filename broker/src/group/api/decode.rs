@@ -53,7 +53,7 @@ fn optional(text: Option<&Cow<'_, str>>) -> Option<Arc<str>> {
 }
 
 pub(super) fn join(version: i16, body: &[u8], context: &Context<'_>) -> Result<Request, DecodeError> {
-    let request = join_group::Request::from_bytes(body, version)?;
+    let request = join_group::Request::from_prefix(body, version)?;
     let protocols = request
         .protocols
         .iter()
@@ -76,7 +76,7 @@ pub(super) fn join(version: i16, body: &[u8], context: &Context<'_>) -> Result<R
 }
 
 pub(super) fn sync(version: i16, body: &[u8]) -> Result<Request, DecodeError> {
-    let request = sync_group::Request::from_bytes(body, version)?;
+    let request = sync_group::Request::from_prefix(body, version)?;
     let assignments = request.assignments.iter().map(|assignment| Assignment {
         member: text(&assignment.member_id),
         assignment: Bytes::copy_from_slice(&assignment.assignment),
@@ -94,7 +94,7 @@ pub(super) fn sync(version: i16, body: &[u8]) -> Result<Request, DecodeError> {
 }
 
 pub(super) fn heartbeat(version: i16, body: &[u8]) -> Result<Request, DecodeError> {
-    let request = heartbeat::Request::from_bytes(body, version)?;
+    let request = heartbeat::Request::from_prefix(body, version)?;
     Ok(Request::Heartbeat(HeartbeatRequest {
         group: text(&request.group_id),
         generation: request.generation_id,
@@ -104,7 +104,7 @@ pub(super) fn heartbeat(version: i16, body: &[u8]) -> Result<Request, DecodeErro
 }
 
 pub(super) fn leave(version: i16, body: &[u8]) -> Result<Request, DecodeError> {
-    let request = leave_group::Request::from_bytes(body, version)?;
+    let request = leave_group::Request::from_prefix(body, version)?;
     let members = if version < LEAVE_BATCH_VERSION {
         vec![LeavingMember { member: text(&request.member_id), instance: None }]
     } else {
@@ -124,7 +124,7 @@ fn topic<'a>(version: i16, id_version: i16, name: &str, id: Uuid, image: &'a Ima
 }
 
 pub(super) fn commit(version: i16, body: &[u8], context: &Context<'_>) -> Result<Request, DecodeError> {
-    let request = offset_commit::Request::from_bytes(body, version)?;
+    let request = offset_commit::Request::from_prefix(body, version)?;
     let topics = request.topics.iter().map(|named| commit_topic(version, named, context.image));
     Ok(Request::Commit(CommitRequest {
         group: text(&request.group_id),
@@ -160,7 +160,7 @@ fn commit_topic(version: i16, named: &offset_commit::RequestTopics<'_>, image: &
 }
 
 pub(super) fn fetch(version: i16, body: &[u8], context: &Context<'_>) -> Result<Vec<Request>, DecodeError> {
-    let request = offset_fetch::Request::from_bytes(body, version)?;
+    let request = offset_fetch::Request::from_prefix(body, version)?;
     let require_stable = request.require_stable;
     if version < FETCH_GROUPS_VERSION {
         let named = |named: &offset_fetch::RequestTopics<'_>| {
@@ -192,20 +192,20 @@ fn fetch_topic(version: i16, name: &str, id: Uuid, partitions: &[i32], image: &I
 
 /// The groups, and whether the answer is to say what may be done with them.
 pub(super) fn describe(version: i16, body: &[u8]) -> Result<(Vec<Request>, bool), DecodeError> {
-    let request = describe_groups::Request::from_bytes(body, version)?;
+    let request = describe_groups::Request::from_prefix(body, version)?;
     let groups = request.groups.iter().map(|group| Request::Describe(text(group)));
     Ok((groups.collect(), request.include_authorized_operations))
 }
 
 pub(super) fn list(version: i16, body: &[u8]) -> Result<Request, DecodeError> {
-    let request = list_groups::Request::from_bytes(body, version)?;
+    let request = list_groups::Request::from_prefix(body, version)?;
     let texts = |filter: &[Cow<'_, str>]| filter.iter().map(|name| text(name)).collect();
     Ok(Request::List(ListRequest { states: texts(&request.states_filter), types: texts(&request.types_filter) }))
 }
 
 /// A group that is named twice is deleted, and answered, once.
 pub(super) fn delete(version: i16, body: &[u8]) -> Result<Vec<Request>, DecodeError> {
-    let request = delete_groups::Request::from_bytes(body, version)?;
+    let request = delete_groups::Request::from_prefix(body, version)?;
     let mut seen = std::collections::BTreeSet::new();
     let groups = request.groups_names.iter().filter(|group| seen.insert(&***group));
     Ok(groups.map(|group| Request::Delete(text(group))).collect())

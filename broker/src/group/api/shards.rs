@@ -23,17 +23,17 @@ pub fn by_shard(
     match key {
         ApiKey::ListGroups => Ok((0..shards).map(|shard| (shard, body.to_vec())).collect()),
         ApiKey::DescribeGroups => {
-            let request = describe_groups::Request::from_bytes(body, version)?;
+            let request = describe_groups::Request::from_prefix(body, version)?;
             let parts = divide(&request.groups, |group| shard_of(group));
             Ok(encode(parts, |groups| describe_groups::Request { groups, ..request.clone() }, version))
         }
         ApiKey::DeleteGroups => {
-            let request = delete_groups::Request::from_bytes(body, version)?;
+            let request = delete_groups::Request::from_prefix(body, version)?;
             let parts = divide(&request.groups_names, |group| shard_of(group));
             Ok(encode(parts, |groups_names| delete_groups::Request { groups_names }, version))
         }
         ApiKey::OffsetFetch if version >= FETCH_GROUPS_VERSION => {
-            let request = offset_fetch::Request::from_bytes(body, version)?;
+            let request = offset_fetch::Request::from_prefix(body, version)?;
             let parts = divide(&request.groups, |group| shard_of(&group.group_id));
             let rest = offset_fetch::Request { groups: Vec::new(), ..request.clone() };
             Ok(encode(parts, |groups| offset_fetch::Request { groups, ..rest.clone() }, version))
@@ -98,7 +98,7 @@ pub fn gather(key: ApiKey, version: i16, body: &[u8], parts: &[Vec<u8>]) -> Resu
             all.encode(&mut out, version);
         }
         ApiKey::DescribeGroups => {
-            let request = describe_groups::Request::from_bytes(body, version)?;
+            let request = describe_groups::Request::from_prefix(body, version)?;
             let mut described = Vec::new();
             for part in parts {
                 described.extend(describe_groups::Response::from_bytes(part, version)?.groups);
@@ -108,7 +108,7 @@ pub fn gather(key: ApiKey, version: i16, body: &[u8], parts: &[Vec<u8>]) -> Resu
             describe_groups::Response { groups, ..Default::default() }.encode(&mut out, version);
         }
         ApiKey::DeleteGroups => {
-            let request = delete_groups::Request::from_bytes(body, version)?;
+            let request = delete_groups::Request::from_prefix(body, version)?;
             let mut deleted = Vec::new();
             for part in parts {
                 deleted.extend(delete_groups::Response::from_bytes(part, version)?.results);
@@ -119,7 +119,7 @@ pub fn gather(key: ApiKey, version: i16, body: &[u8], parts: &[Vec<u8>]) -> Resu
             delete_groups::Response { results, ..Default::default() }.encode(&mut out, version);
         }
         ApiKey::OffsetFetch if version >= FETCH_GROUPS_VERSION => {
-            let request = offset_fetch::Request::from_bytes(body, version)?;
+            let request = offset_fetch::Request::from_prefix(body, version)?;
             let mut fetched = Vec::new();
             for part in parts {
                 fetched.extend(offset_fetch::Response::from_bytes(part, version)?.groups);
