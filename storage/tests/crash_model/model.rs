@@ -1,0 +1,130 @@
+//! What one log has to be, as a list of batches.
+
+use std::collections::BTreeMap;
+
+use storage::batch::{self, Batch, CRC_FROM};
+
+/// Batches of one producer that a log remembers (KIP-98 as clients rely on it: five in flight).
+pub(crate) const REMEMBERED: usize = 5;
+
+/// A batch of an idempotent producer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sequence {
+    pub(crate) producer: i64,
+    pub(crate) base: i32,
+}
+
+/// A batch that was appended.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) base: i64,
+    pub(crate) last: i64,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) sequence: Option<Sequence>,
+}
+
+impl Entry {
+    pub(crate) fn end(&self) -> i64 {
+        self.last + 1
+    }
+}
+
+/// How a crash came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Crash {
+    /// What was not synced may be lost.
+    PowerCut,
+    /// The page cache survives.
+    Kill,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    /// Without gaps, from offset 0 on.
+    pub(crate) entries: Vec<Entry>,
+    /// The highest offset that was called durable.
+    pub(crate) promised_end: i64,
+    /// The highest start that was called durable.
+    pub(crate) promised_start: i64,
+    /// The highest start that was asked for or seen.
+    pub(crate) start: i64,
+    /// Whether durable means no more than that the operating system has it.
+    pub(crate) is_cached: bool,
+}
+
+impl Log {
+    pub(crate) fn end(&self) -> i64 {
+        self.entries.last().map_or(0, Entry::end)
+    }
+
+    /// A new batch got these offsets.
+    pub(crate) fn appended(&mut self, base: i64, last: i64, bytes: Vec<u8>, sequence: Option<Sequence>) {
+        assert_eq!(base, self.end(), "offsets have no gaps");
+        let count = Batch::first(&bytes).expect("built here").record_count();
+        assert_eq!(last - base + 1, i64::from(count), "a batch has as many offsets as records");
+        self.entries.push(Entry { base, last, bytes, sequence });
+    }
+
+    /// Everything before `end` is called durable.
+    pub(crate) fn durable(&mut self, end: i64) {
+        assert!(end <= self.end(), "only what was appended is durable: {end} of {}", self.end());
+        assert!(end >= self.promised_end, "the durable end went back from {} to {end}", self.promised_end);
+        self.promised_end = end;
+    }
+
+    /// The last batches of each producer, which have to be recognised.
+    pub(crate) fn remembered(&self) -> BTreeMap<i64, Vec<&Entry>> {
+        let mut producers: BTreeMap<i64, Vec<&Entry>> = BTreeMap::new();
+        for entry in self.entries.iter().filter(|entry| entry.base >= self.start) {
+            if let Some(sequence) = entry.sequence {
+                let batches = producers.entry(sequence.producer).or_default();
+                batches.push(entry);
+                if batches.len() > REMEMBERED {
+                    batches.remove(0);
+                }
+            }
+        }
+        producers
+    }
+
+    /// The sequence that continues the producer's batches.
+    pub(crate) fn next_sequence(&self, producer: i64) -> i32 {
+        let of_producer = |entry: &&Entry| entry.sequence.is_some_and(|sequence| sequence.producer == producer);
+        let last = self.entries.iter().rev().find(of_producer);
+        last.map_or(0, |entry| {
+            entry.sequence.expect("filtered").base + i32::try_from(entry.end() - entry.base).expect("small batches")
+        })
+    }
+
+    /// The log was recovered with these offsets: what is gone was never promised.
+    pub(crate) fn recovered(&mut self, crash: Crash, start: i64, end: i64) {
+        if crash == Crash::Kill || !self.is_cached {
+            assert!(end >= self.promised_end, "{} was durable, {end} is left", self.promised_end);
+            assert!(start >= self.promised_start, "the start went back from {} to {start}", self.promised_start);
+        }
+        assert!(start <= self.start, "the start moved from {} to {start} by itself", self.start);
+        assert!(end <= self.end(), "{end} was never appended, only {}", self.end());
+        self.entries.retain(|entry| entry.base < end);
+        assert_eq!(self.end(), end, "a batch is recovered whole");
+        self.promised_end = end;
+        self.start = start;
+        self.promised_start = self.promised_start.min(start);
+    }
+
+    /// Checks the bytes of a read from `offset` that was not to go beyond `limit`.
+    pub(crate) fn check_read(&self, offset: i64, limit: i64, bytes: &[u8], next_offset: i64) {
+        let first = self.entries.partition_point(|entry| entry.end() <= offset);
+        let mut expected = self.entries[first..].iter();
+        let mut end = offset;
+        for batch in batch::batches(bytes) {
+            let batch = batch.expect("a read returns whole batches");
+            let entry = expected.next().expect("a read returns what was appended");
+            assert_eq!((batch.base_offset(), batch.last_offset()), (entry.base, entry.last));
+            assert!(batch.last_offset() < limit, "a read ends at its limit {limit}");
+            assert!(batch.bytes()[CRC_FROM..] == entry.bytes[CRC_FROM..], "the bytes of offset {} differ", entry.base);
+            assert_eq!(batch.crc(), batch.computed_crc());
+            end = batch.next_offset();
+        }
+        assert_eq!(end, next_offset);
+    }
+}

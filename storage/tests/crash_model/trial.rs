@@ -1,0 +1,627 @@
+//! One seed: the stores of a node, their disk, time, and the crashes.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use storage::buffer::Slice;
+use storage::builder::{BatchBuilder, NewRecord, Options as BatchOptions};
+use storage::compression::Codec;
+use storage::recovery::Identity;
+use storage::simulated::{Blocking, Disk, Faults, Latency, Owner, Queue, Random};
+use storage::store::{Append, AppendToken, Event, Options, Origin, Read, ReadRequest, ReadToken, ReaderId, Store};
+use storage::{Durability, LogConfig, LogId, Now, Slot, batch};
+
+use crate::model::{Crash, Log, Sequence};
+
+/// What a life consists of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan {
+    pub(crate) actions: u64,
+    pub(crate) crash_per_million: u32,
+    pub(crate) error_per_million: u32,
+    pub(crate) capacity_bytes: u64,
+    /// How many of 20 batches fill blocks of the journal.
+    pub(crate) large_of_20: usize,
+    #[cfg(feature = "planted-faults")]
+    pub(crate) planted: Option<storage::store::PlantedFault>,
+}
+
+impl Plan {
+    pub(crate) const CALM: Self = Self {
+        actions: 600,
+        crash_per_million: 15_000,
+        error_per_million: 0,
+        capacity_bytes: u64::MAX,
+        large_of_20: 1,
+        #[cfg(feature = "planted-faults")]
+        planted: None,
+    };
+    /// Enough for the journal's extents to be used again, with few crashes in between.
+    pub(crate) const RECYCLING: Self = Self { large_of_20: 12, crash_per_million: 6_000, ..Self::CALM };
+    pub(crate) const FAULTS: Self = Self { error_per_million: 3_000, ..Self::CALM };
+    pub(crate) const FULL: Self = Self { capacity_bytes: 24 << 20, ..Self::CALM };
+}
+
+/// What came about.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) appended: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) refused: u64,
+    pub(crate) reads: u64,
+    pub(crate) power_cuts: u64,
+    pub(crate) kills: u64,
+    pub(crate) recoveries_cut: u64,
+    pub(crate) stops: u64,
+    pub(crate) fatal: u64,
+    pub(crate) writes: u64,
+    pub(crate) time_ns: u64,
+}
+
+impl Totals {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.appended += other.appended;
+        self.duplicates += other.duplicates;
+        self.refused += other.refused;
+        self.reads += other.reads;
+        self.power_cuts += other.power_cuts;
+        self.kills += other.kills;
+        self.recoveries_cut += other.recoveries_cut;
+        self.stops += other.stops;
+        self.fatal += other.fatal;
+        self.writes += other.writes;
+        self.time_ns += other.time_ns;
+    }
+}
+
+const LATENCY: Latency = Latency { ns_min: 20_000, ns_max: 200_000, slow_per_million: 20_000, slow_ns_max: 50_000_000 };
+const WALL_START_MS: i64 = 1_704_067_200_000;
+const PRODUCERS: u64 = 4;
+
+/// An append that is being validated.
+struct Validating {
+    log: LogId,
+    bytes: Vec<u8>,
+    sequence: Option<Sequence>,
+    /// It was appended before, with this first and last offset.
+    repeats: Option<(i64, i64)>,
+}
+
+/// A read that waits for the disk.
+struct Reading {
+    log: LogId,
+    offset: i64,
+    limit: i64,
+}
+
+/// A running node.
+struct Node {
+    stores: Vec<Store>,
+    queues: Vec<Queue>,
+    slots: BTreeMap<LogId, (usize, Slot)>,
+    validating: BTreeMap<(usize, AppendToken), Validating>,
+    reading: BTreeMap<(usize, ReadToken), Reading>,
+    /// Somebody said that it cannot go on.
+    is_dead: bool,
+}
+
+pub(crate) struct Trial {
+    plan: Plan,
+    random: Random,
+    disk: Rc<RefCell<Disk>>,
+    now_ns: u64,
+    /// What the clocks of the machine are off the simulation's.
+    monotonic_offset_ns: u64,
+    wall_offset_ms: i64,
+    node: Node,
+    logs: BTreeMap<LogId, Log>,
+    next_log: u64,
+    totals: Totals,
+}
+
+impl Trial {
+    pub(crate) fn new(seed: u64, plan: Plan) -> Self {
+        let mut random = Random::new(seed);
+        let disk = Rc::new(RefCell::new(Disk::new(random.fork(), Faults::NONE)));
+        let node = Node {
+            stores: Vec::new(),
+            queues: Vec::new(),
+            slots: BTreeMap::new(),
+            validating: BTreeMap::new(),
+            reading: BTreeMap::new(),
+            is_dead: false,
+        };
+        Self {
+            plan,
+            random,
+            disk,
+            now_ns: 0,
+            monotonic_offset_ns: 0,
+            wall_offset_ms: 0,
+            node,
+            logs: BTreeMap::new(),
+            next_log: 1,
+            totals: Totals::default(),
+        }
+    }
+
+    pub(crate) fn live(mut self) -> Totals {
+        self.start(Crash::Kill);
+        for _ in 0..self.plan.actions {
+            self.act();
+            let steps = self.random.below(6);
+            self.run(steps);
+            if self.node.is_dead || self.random.chance(self.plan.crash_per_million) {
+                self.totals.fatal += u64::from(self.node.is_dead);
+                self.crash();
+            }
+        }
+        self.disk.borrow_mut().set_faults(Faults::NONE);
+        self.crash();
+        self.read_everything();
+        self.totals.time_ns = self.now_ns;
+        self.totals.writes = self.disk.borrow().counts().writes;
+        self.totals
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            monotonic_ns: self.now_ns + self.monotonic_offset_ns,
+            wall_ms: WALL_START_MS + (self.now_ns / 1_000_000) as i64 + self.wall_offset_ms,
+        }
+    }
+
+    // Crashes and starts.
+
+    fn crash(&mut self) {
+        let crash = if self.random.index(3) == 0 { Crash::Kill } else { Crash::PowerCut };
+        for queue in &mut self.node.queues {
+            queue.abandon(&mut self.disk.borrow_mut());
+        }
+        self.fall(crash);
+        self.start(crash);
+    }
+
+    fn fall(&mut self, crash: Crash) {
+        match crash {
+            Crash::PowerCut => {
+                self.totals.power_cuts += 1;
+                self.disk.borrow_mut().crash();
+                self.monotonic_offset_ns = self.random.below(1 << 40);
+            }
+            Crash::Kill => {
+                self.totals.kills += 1;
+                self.disk.borrow_mut().close_all();
+            }
+        }
+    }
+
+    fn start(&mut self, mut crash: Crash) {
+        self.disk.borrow_mut().set_faults(Faults::NONE);
+        let shards = 1 + self.random.index(4);
+        let stores = loop {
+            let calls = (self.random.index(3) == 0).then(|| 1 + self.random.below(60));
+            let disk = Rc::clone(&self.disk);
+            let blocking =
+                calls.map_or_else(|| Blocking::new(disk.clone()), |calls| Blocking::ending_after(disk.clone(), calls));
+            match recovered_stores(&blocking, shards, self.plan) {
+                Ok(stores) if !blocking.has_ended() => break stores,
+                Err(error) if !blocking.has_ended() => panic!("recovery refuses: {error}"),
+                Ok(_) | Err(_) => {
+                    self.totals.recoveries_cut += 1;
+                    crash = Crash::PowerCut;
+                    self.fall(crash);
+                }
+            }
+        };
+        self.node = Node {
+            queues: (0..shards).map(|shard| Queue::new(Owner(shard as u32), LATENCY, self.random.fork())).collect(),
+            stores,
+            slots: BTreeMap::new(),
+            validating: BTreeMap::new(),
+            reading: BTreeMap::new(),
+            is_dead: false,
+        };
+        let logs: Vec<LogId> = self.logs.keys().copied().collect();
+        for id in logs {
+            let (shard, slot) = self.attach(id);
+            let store = &self.node.stores[shard];
+            let (start, end) = (store.start_offset(slot), store.end_offset(slot));
+            assert_eq!(store.durable_end(slot), end, "what is recovered is durable");
+            self.logs.get_mut(&id).expect("iterated").recovered(crash, start, end);
+        }
+        if self.random.index(3) == 0 {
+            self.read_everything();
+        }
+        let error = self.plan.error_per_million;
+        self.disk.borrow_mut().set_faults(Faults {
+            write_errors_per_million: error,
+            read_errors_per_million: error,
+            sync_errors_per_million: error,
+            capacity_bytes: self.plan.capacity_bytes,
+            ..Faults::NONE
+        });
+    }
+
+    fn attach(&mut self, id: LogId) -> (usize, Slot) {
+        let shard = place(id, self.node.stores.len());
+        let now = self.now();
+        let slot = self.node.stores[shard].attach(id, &format!("topic-{}", id.0), config(id), now);
+        self.node.slots.insert(id, (shard, slot));
+        (shard, slot)
+    }
+
+    // What happens in a life.
+
+    fn act(&mut self) {
+        match self.random.index(100) {
+            _ if self.logs.is_empty() => self.create(),
+            0..3 if self.logs.len() < 8 => self.create(),
+            3 => self.delete(),
+            4 => self.move_start(),
+            5 => self.wall_offset_ms += self.random.below(7_200_000) as i64 - 3_600_000,
+            6 => self.stop_and_start(),
+            7..25 => self.read(),
+            25..35 => self.repeat(),
+            35..40 => self.skip_sequence(),
+            _ => self.append_new(),
+        }
+    }
+
+    fn any_log(&mut self) -> LogId {
+        let index = self.random.index(self.logs.len());
+        *self.logs.keys().nth(index).expect("below the length")
+    }
+
+    fn create(&mut self) {
+        let id = LogId(self.next_log);
+        self.next_log += 1;
+        self.logs.insert(id, Log { is_cached: is_cached(id), ..Log::default() });
+        self.attach(id);
+    }
+
+    fn delete(&mut self) {
+        let id = self.any_log();
+        let (shard, slot) = self.node.slots.remove(&id).expect("attached");
+        let now = self.now();
+        self.node.stores[shard].delete(slot, now);
+        self.node.validating.retain(|_, append| append.log != id);
+        self.node.reading.retain(|_, read| read.log != id);
+        self.logs.remove(&id);
+    }
+
+    fn move_start(&mut self) {
+        let id = self.any_log();
+        let (shard, slot) = self.node.slots[&id];
+        let now = self.now();
+        let durable = self.node.stores[shard].durable_end(slot);
+        let log = self.logs.get_mut(&id).expect("picked");
+        if durable > log.start {
+            log.start += self.random.below((durable - log.start) as u64 + 1) as i64;
+            self.node.stores[shard].set_start(slot, log.start, now);
+        }
+    }
+
+    fn append_new(&mut self) {
+        let id = self.any_log();
+        let producer = (self.random.index(3) > 0).then(|| self.random.below(PRODUCERS) as i64);
+        let is_waiting = self.node.validating.values().any(|append| append.log == id);
+        // Without an answer to the last batch its producer's next sequence is not known here.
+        let producer = producer.filter(|_| !is_waiting);
+        let sequence = producer.map(|producer| Sequence { producer, base: self.logs[&id].next_sequence(producer) });
+        let bytes = self.build(sequence);
+        self.append(Validating { log: id, bytes, sequence, repeats: None });
+    }
+
+    /// Appends one of a producer's last batches again.
+    fn repeat(&mut self) {
+        let id = self.any_log();
+        if self.node.validating.values().any(|append| append.log == id) {
+            return;
+        }
+        let batches: Vec<_> = self.logs[&id].remembered().into_values().flatten().cloned().collect();
+        if batches.is_empty() {
+            return;
+        }
+        let entry = batches[self.random.index(batches.len())].clone();
+        let repeats = Some((entry.base, entry.last));
+        self.append(Validating { log: id, bytes: entry.bytes, sequence: entry.sequence, repeats });
+    }
+
+    fn skip_sequence(&mut self) {
+        let id = self.any_log();
+        let producers: Vec<i64> = self.logs[&id].remembered().into_keys().collect();
+        if producers.is_empty() || self.node.validating.values().any(|append| append.log == id) {
+            return;
+        }
+        let producer = producers[self.random.index(producers.len())];
+        let due = self.logs[&id].next_sequence(producer);
+        let base = due + 1 + self.random.below(5) as i32;
+        let bytes = self.build(Some(Sequence { producer, base }));
+        let now = self.now();
+        let (shard, slot) = self.node.slots[&id];
+        match self.node.stores[shard].append(slot, &bytes, Origin::Client, 0, now) {
+            Append::OutOfOrder { expected, .. } => assert_eq!(expected, due),
+            Append::Full(_) | Append::Failed | Append::Validating(_) => {}
+            other => panic!("a gap in the sequence of producer {producer} was answered with {other:?}"),
+        }
+    }
+
+    fn build(&mut self, sequence: Option<Sequence>) -> Vec<u8> {
+        let codec = [Codec::None, Codec::None, Codec::None, Codec::Gzip, Codec::Lz4, Codec::Zstd][self.random.index(6)];
+        let producer =
+            sequence.map(|sequence| batch::Producer { id: sequence.producer, epoch: 0, base_sequence: sequence.base });
+        let mut builder = BatchBuilder::new(BatchOptions { codec, producer, ..BatchOptions::default() });
+        let (records, bytes) = match self.random.index(20) {
+            size if size < self.plan.large_of_20 => (1 + self.random.index(4), 200_000),
+            ..4 => (1 + self.random.index(40), 2_000),
+            _ => (1 + self.random.index(8), 300),
+        };
+        for _ in 0..records {
+            let value = vec![self.random.bits() as u8; self.random.index(bytes)];
+            let timestamp = self.now().wall_ms - self.random.below(1000) as i64;
+            let record =
+                NewRecord { timestamp, key: Some(&value[..value.len().min(8)]), value: Some(&value), headers: &[] };
+            builder.append(&record).expect("small records");
+        }
+        builder.finish()
+    }
+
+    fn append(&mut self, append: Validating) {
+        let now = self.now();
+        let (shard, slot) = self.node.slots[&append.log];
+        let outcome = self.node.stores[shard].append(slot, &append.bytes, Origin::Client, 0, now);
+        self.appended(shard, append, outcome);
+    }
+
+    fn appended(&mut self, shard: usize, append: Validating, outcome: Append) {
+        match outcome {
+            Append::Appended { base_offset, last_offset, .. } => {
+                let Validating { log, bytes, sequence, repeats } = append;
+                assert_eq!(repeats, None, "{sequence:?} was in log {log} already");
+                self.logs.get_mut(&log).expect("not deleted").appended(base_offset, last_offset, bytes, sequence);
+                self.totals.appended += 1;
+            }
+            Append::Duplicate { base_offset, last_offset, .. } => {
+                assert_eq!(append.repeats, Some((base_offset, last_offset)), "the offsets it got then");
+                self.totals.duplicates += 1;
+            }
+            Append::Validating(token) => {
+                let previous = self.node.validating.insert((shard, token), append);
+                assert!(previous.is_none(), "a token is used once at a time");
+            }
+            Append::Full(_) => self.totals.refused += 1,
+            Append::Failed => {}
+            other => panic!("a valid batch for log {} was answered with {other:?}", append.log),
+        }
+    }
+
+    // Reading back.
+
+    fn read(&mut self) {
+        let id = self.any_log();
+        let (shard, slot) = self.node.slots[&id];
+        let store = &mut self.node.stores[shard];
+        let (start, limit) = (store.start_offset(slot), store.durable_end(slot));
+        if limit <= start {
+            return;
+        }
+        let offset = start + self.random.below((limit - start) as u64) as i64;
+        let request = ReadRequest {
+            offset,
+            max_bytes: 1 + self.random.index(100_000),
+            at_least_one: true,
+            limit_offset: limit,
+            reader: ReaderId(self.random.below(3)),
+        };
+        let mut slices = Vec::new();
+        let outcome = store.read(slot, request, &mut slices);
+        self.have_read(shard, Reading { log: id, offset, limit }, outcome, &slices);
+    }
+
+    fn have_read(&mut self, shard: usize, read: Reading, outcome: Read, slices: &[Slice]) {
+        match outcome {
+            Read::Ready { bytes, next_offset } => {
+                let slices: Vec<&[u8]> = slices.iter().map(AsRef::as_ref).collect();
+                let data = slices.concat();
+                assert_eq!(data.len(), bytes);
+                assert!(bytes > 0, "there is something at offset {} of log {}", read.offset, read.log);
+                self.logs[&read.log].check_read(read.offset, read.limit, &data, next_offset);
+                self.totals.reads += 1;
+            }
+            Read::Pending(token) => {
+                self.node.reading.insert((shard, token), read);
+            }
+            Read::Busy => {}
+            Read::Failed => {
+                assert!(self.plan.error_per_million > 0, "offset {} of log {} cannot be read", read.offset, read.log);
+            }
+            Read::OutOfRange { start_offset, .. } => {
+                assert!(start_offset > read.offset, "the start has moved meanwhile, or the offset is in the log");
+            }
+            Read::Empty => panic!("offset {} of log {} is below the limit {}", read.offset, read.log, read.limit),
+        }
+    }
+
+    /// Reads every log from its start to its durable end.
+    fn read_everything(&mut self) {
+        let logs: Vec<LogId> = self.logs.keys().copied().collect();
+        for id in logs {
+            let (shard, slot) = self.node.slots[&id];
+            let limit = self.node.stores[shard].durable_end(slot);
+            let mut offset = self.node.stores[shard].start_offset(slot);
+            while offset < limit {
+                let request = ReadRequest {
+                    offset,
+                    max_bytes: 1 << 20,
+                    at_least_one: true,
+                    limit_offset: limit,
+                    reader: ReaderId(9),
+                };
+                offset = self.read_to_the_end(id, shard, slot, request);
+            }
+        }
+    }
+
+    fn read_to_the_end(&mut self, id: LogId, shard: usize, slot: Slot, request: ReadRequest) -> i64 {
+        let (offset, limit) = (request.offset, request.limit_offset);
+        let mut slices = Vec::new();
+        let mut outcome = self.node.stores[shard].read(slot, request, &mut slices);
+        for _ in 0..1000 {
+            match outcome {
+                Read::Ready { next_offset, .. } => {
+                    self.have_read(shard, Reading { log: id, offset, limit }, outcome, &slices);
+                    return next_offset;
+                }
+                Read::Pending(token) => {
+                    self.node.reading.insert((shard, token), Reading { log: id, offset, limit });
+                    while self.node.reading.contains_key(&(shard, token)) {
+                        assert!(!self.node.is_dead, "nothing fails here");
+                        self.run(1);
+                    }
+                    slices.clear();
+                    // It was checked when it came; the offset after it tells where to go on.
+                    let last = self.logs[&id].entries.iter().find(|entry| entry.end() > offset);
+                    return last.expect("below the limit").end();
+                }
+                Read::Busy => self.run(1),
+                other => panic!("offset {offset} of log {id} below {limit}: {other:?}"),
+            }
+            outcome = self.node.stores[shard].read(slot, request, &mut slices);
+        }
+        panic!("log {id} stays busy at offset {offset}")
+    }
+
+    // The pump.
+
+    /// Lets every store take `rounds` turns, with time going on to the next completion in between.
+    fn run(&mut self, rounds: u64) {
+        for _ in 0..rounds {
+            for shard in 0..self.node.stores.len() {
+                self.turn(shard);
+            }
+            let due = self.node.queues.iter().filter_map(Queue::next_at_ns).min();
+            self.now_ns = self.now_ns.max(due.unwrap_or(self.now_ns + 1_000_000));
+            for shard in 0..self.node.stores.len() {
+                self.complete(shard);
+            }
+        }
+    }
+
+    fn turn(&mut self, shard: usize) {
+        let now = self.now();
+        let budget = 1 << self.random.between(12, 18);
+        self.node.stores[shard].step(now, budget);
+        self.events(shard);
+        let mut requests = Vec::new();
+        self.node.stores[shard].requests(&mut requests);
+        for request in requests {
+            self.node.queues[shard].submit(self.now_ns, request);
+        }
+    }
+
+    fn complete(&mut self, shard: usize) {
+        let now = self.now();
+        loop {
+            let completion = self.node.queues[shard].complete(self.now_ns, &mut self.disk.borrow_mut());
+            let Some(completion) = completion else { break };
+            self.node.stores[shard].complete(completion, now);
+            self.events(shard);
+        }
+    }
+
+    fn events(&mut self, shard: usize) {
+        while let Some(event) = self.node.stores[shard].next_event() {
+            match event {
+                Event::Durable { slot, end_offset } => {
+                    if let Some(id) = self.log_at(shard, slot) {
+                        self.logs.get_mut(&id).expect("attached").durable(end_offset);
+                    }
+                }
+                Event::AppendFinished { token, outcome, .. } => {
+                    if let Some(append) = self.node.validating.remove(&(shard, token)) {
+                        self.appended(shard, append, outcome);
+                    }
+                }
+                Event::ReadFinished { token, outcome, slices, .. } => {
+                    if let Some(read) = self.node.reading.remove(&(shard, token)) {
+                        self.have_read(shard, read, outcome, &slices);
+                    }
+                }
+                Event::StartDurable { slot, start_offset } => {
+                    if let Some(id) = self.log_at(shard, slot) {
+                        let log = self.logs.get_mut(&id).expect("attached");
+                        log.promised_start = log.promised_start.max(start_offset);
+                    }
+                }
+                Event::StartMoved { .. } => panic!("retention is off"),
+                Event::Fatal(error) => {
+                    assert!(self.plan.error_per_million > 0, "{error}");
+                    self.node.is_dead = true;
+                }
+                Event::LookupFinished { .. } | Event::DiskFull | Event::Writable => {}
+            }
+        }
+    }
+
+    fn log_at(&self, shard: usize, slot: Slot) -> Option<LogId> {
+        self.node.slots.iter().find(|(_, place)| **place == (shard, slot)).map(|(id, _)| *id)
+    }
+
+    fn stop_and_start(&mut self) {
+        // A stop moves everything to its segments, which takes room.
+        self.disk.borrow_mut().set_faults(Faults::NONE);
+        for store in &mut self.node.stores {
+            store.begin_stop();
+        }
+        for _ in 0..10_000 {
+            if self.node.is_dead || self.node.stores.iter().all(Store::is_stopped) {
+                self.totals.stops += 1;
+                self.crash();
+                return;
+            }
+            self.run(1);
+        }
+        panic!("the stores do not stop");
+    }
+}
+
+fn recovered_stores(disk: &Blocking, shards: usize, plan: Plan) -> Result<Vec<Store>, storage::Error> {
+    let fresh = Identity { directory_id: [7; 16], cluster_id: b"simulated".to_vec() };
+    let options = Options {
+        tail_bytes: 8 << 20,
+        buffer_bytes: 16 << 20,
+        open_files_max: 16,
+        #[cfg(feature = "planted-faults")]
+        planted: plan.planted,
+        ..Options::default()
+    };
+    #[cfg(feature = "planted-faults")]
+    let recovered = storage::recovery::recover_planted(disk, &fresh, plan.planted)?;
+    #[cfg(not(feature = "planted-faults"))]
+    let recovered = {
+        let Plan { .. } = plan;
+        storage::recovery::recover(disk, &fresh)?
+    };
+    recovered.into_stores(shards, |id| place(id, shards), &options)
+}
+
+fn place(id: LogId, shards: usize) -> usize {
+    id.0 as usize % shards
+}
+
+fn is_cached(id: LogId) -> bool {
+    id.0.is_multiple_of(5)
+}
+
+/// Small segments that are never removed, so that the model stays a list.
+fn config(id: LogId) -> LogConfig {
+    LogConfig {
+        durability: if is_cached(id) { Durability::Cached } else { Durability::Durable },
+        segment_bytes: 1 << 20,
+        retention_ms: None,
+        timestamp_after_max_ms: i64::MAX,
+        ..LogConfig::default()
+    }
+}
