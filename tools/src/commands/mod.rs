@@ -8,6 +8,7 @@ mod cluster;
 mod completion;
 mod connect;
 mod consume;
+mod dev;
 mod failure;
 mod format;
 mod group;
@@ -69,6 +70,9 @@ enum Command {
     Bench(bench::Command),
     /// Write a completion script for a shell
     Completion(completion::Args),
+    /// For those who work on skein: simulate it
+    #[command(subcommand)]
+    Dev(dev::Command),
 }
 
 /// Runs the command that the process was started with.
@@ -83,6 +87,7 @@ pub fn main() -> ExitCode {
         Command::Log(command) => log::run(command),
         Command::Bench(command) => bench::run(command),
         Command::Completion(args) => completion::run(args),
+        Command::Dev(command) => dev::run(command),
     };
     outcome.map_or_else(Failure::report, |()| ExitCode::SUCCESS)
 }

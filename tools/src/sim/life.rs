@@ -158,6 +158,10 @@ impl Life {
     }
 
     fn end_and_start(&mut self, end: End) {
+        if end == End::Stop {
+            // A stop moves everything to its segments, which takes room.
+            self.clear_faults();
+        }
         self.machine.end(end, &mut self.trace, &mut self.totals);
         self.full_until_ns = None;
         self.clear_faults();

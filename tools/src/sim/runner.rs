@@ -1,8 +1,9 @@
 //! Many seeds at once, and one again.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -65,12 +66,31 @@ pub struct Outcome {
     pub failures: Vec<Failure>,
 }
 
+thread_local! {
+    /// The seed and number of requests of the life that this thread simulates.
+    static CURRENT: Cell<Option<(u64, u64)>> = const { Cell::new(None) };
+}
+
+/// Has a panic say which seed it belongs to. A release build ends with the first panic, so that a failed seed can be
+/// told in no other way.
+pub fn announce_failures() {
+    let report = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        if let Some((seed, operations)) = CURRENT.get() {
+            let message = message(panic.payload());
+            eprintln!("{}", Failure { seed, operations, message });
+        }
+    }));
+}
+
 /// Runs one seed.
 ///
 /// # Panics
 /// If the node breaks a promise.
 #[must_use]
 pub fn run_seed(seed: u64, options: &Options) -> Report {
+    CURRENT.set(Some((seed, options.operations)));
     let mut random = Random::new(seed);
     let scenario = Scenario::draw(&mut random, options.operations);
     life::live(Scenario { lies: options.lies, ..scenario }, random)

@@ -79,10 +79,9 @@ impl Client for Auditor {
             }
         }
         let place = self.ahead.as_ref().and_then(|ahead| ahead.front().copied());
-        if self.link.in_flight() == 0 && env.now_ns >= self.next_at_ns && self.link.is_up(env) {
-            if let Some(place) = place {
-                self.ask(env, place);
-            }
+        let is_free = self.link.in_flight() == 0 && env.now_ns >= self.next_at_ns;
+        if let Some(place) = place.filter(|_| is_free && self.link.is_up(env)) {
+            self.ask(env, place);
         }
     }
 

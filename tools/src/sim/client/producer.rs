@@ -20,6 +20,8 @@ use crate::sim::model::{BatchNumber, Place};
 const IN_FLIGHT_MAX: usize = 5;
 /// Longest pause between two requests, in nanoseconds.
 const PAUSE_NS_MAX: u64 = 3_000_000;
+/// Pause after an error, in nanoseconds.
+const RETRY_NS: u64 = 20_000_000;
 /// Partitions of one request, at the most.
 const PARTITIONS_MAX: usize = 4;
 /// The first version that carries zstd (KIP-110).
@@ -245,6 +247,7 @@ impl Producer {
         let error = answer.error_code;
         if error != 0 {
             env.totals.retriable_errors += 1;
+            self.next_at_ns = self.next_at_ns.max(env.now_ns + RETRY_NS);
             let refusal = match item.repeats {
                 Some(_) => Refusal::Wrong,
                 None if is_idempotent => lane.refuse(item.order),
