@@ -5,7 +5,6 @@
 //! memory:   BUFFERS × BUFFER_BYTES              each buffer is the kernel's, or ours during one callback
 //! ```
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -25,26 +24,31 @@ const _: () = assert!(size_of::<BufRingEntry>() == 16);
 
 const PAGE_BYTES: usize = 4096;
 
-/// Zeroed memory that starts at a page.
+/// Zeroed memory that starts at a page. It is mapped, not allocated: the system allocator writes the zeros of memory that
+/// is to be aligned, and so makes all of it resident before anything is received.
 struct Pages {
     start: NonNull<u8>,
-    layout: Layout,
+    bytes: usize,
 }
 
 impl Pages {
-    fn new(bytes: usize) -> Self {
-        let layout = Layout::from_size_align(bytes, PAGE_BYTES).expect("sizes are constants");
-        // SAFETY: the sizes asked for are constants above zero.
-        let start = unsafe { alloc_zeroed(layout) };
-        let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
-        Self { start, layout }
+    fn new(bytes: usize) -> io::Result<Self> {
+        let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: a new private mapping touches no memory there is.
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, protection, flags, -1, 0) };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let start = NonNull::new(start.cast()).expect("a mapping without a wish lies beyond page 0");
+        Ok(Self { start, bytes })
     }
 }
 
 impl Drop for Pages {
     fn drop(&mut self) {
-        // SAFETY: allocated with this layout, and owned.
-        unsafe { dealloc(self.start.as_ptr(), self.layout) }
+        // SAFETY: mapped with this length, and owned; whoever drops it has made sure that nothing is in flight.
+        let unmapped = unsafe { libc::munmap(self.start.as_ptr().cast(), self.bytes) };
+        assert_eq!(unmapped, 0, "a whole mapping can be taken back");
     }
 }
 
@@ -58,8 +62,8 @@ pub(super) struct Buffers {
 impl Buffers {
     /// Makes the buffers and registers them. They must outlive every receive of the ring.
     pub(super) fn new(ring: &IoUring) -> io::Result<Self> {
-        let entries = Pages::new((usize::from(BUFFERS) * size_of::<BufRingEntry>()).next_multiple_of(PAGE_BYTES));
-        let memory = Pages::new(usize::from(BUFFERS) * BUFFER_BYTES);
+        let entries = Pages::new((usize::from(BUFFERS) * size_of::<BufRingEntry>()).next_multiple_of(PAGE_BYTES))?;
+        let memory = Pages::new(usize::from(BUFFERS) * BUFFER_BYTES)?;
         // SAFETY: the memory is as large as BUFFERS entries, starts at a page, and the owner keeps it until nothing
         // is in flight on the ring.
         unsafe {
