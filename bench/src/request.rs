@@ -254,6 +254,8 @@ mod tests {
         answer.extend_from_slice(&[0; 40]);
         let error_code = 4 + requests.bodies[0].answer_start.len() - 2;
         answer[error_code..error_code + 2].copy_from_slice(&6_i16.to_be_bytes());
+        // Three offsets and times follow, then the record errors: an empty array, where 0 would be none at all.
+        answer[error_code + 2 + 24] = 1;
         let mut reader = Reader::new(&answer);
         ResponseHeader::decode(&mut reader, ApiKey::Produce, VERSION).expect("a header");
         let response = <produce::Response<'_> as Message<'_>>::decode(&mut reader, VERSION).expect("a response");
