@@ -351,13 +351,13 @@ impl Journal {
 
     /// Starts writing the gathered group if none is in flight, and preparing the next extent.
     pub(crate) fn submit(&mut self, files: &mut Files<Purpose>) {
-        self.start_fill(files);
         if self.group.is_none() {
             self.form_group();
         }
+        self.start_fill(files);
         let Some(group) = self.group.as_ref().filter(|group| !group.is_written) else { return };
         let group_bytes = group.bytes.next_multiple_of(BLOCK_BYTES);
-        if !self.make_room(group_bytes as u64) {
+        if !self.make_room(group_bytes) {
             return;
         }
         self.write_group(files);
@@ -384,14 +384,14 @@ impl Journal {
     }
 
     /// Makes the active extent one with room for a group; whether there is one.
-    fn make_room(&mut self, group_bytes: u64) -> bool {
+    fn make_room(&mut self, group_bytes: usize) -> bool {
         let trusted_from = self.trusted_from;
         let has_room =
-            |active: &Used| active.ordinal >= trusted_from && active.position + group_bytes <= active.extent.capacity;
+            |active: &Used| active.ordinal >= trusted_from && active.position + group_bytes as u64 <= active.extent.capacity;
         if self.active.as_ref().is_some_and(has_room) {
             return true;
         }
-        let needed = group_bytes + BLOCK_BYTES as u64;
+        let needed = extent_bytes_for(group_bytes);
         let Some(at) = self.ready.iter().position(|extent| extent.capacity >= needed) else { return false };
         let extent = self.ready.swap_remove(at);
         self.used.extend(self.active.take());
@@ -502,7 +502,10 @@ impl Journal {
     }
 
     fn start_fill(&mut self, files: &mut Files<Purpose>) {
-        let is_needed = self.ready.is_empty() && self.fill.is_none() && !self.is_fill_refused;
+        // The first extent is small: a large group must not wait for room in it for ever.
+        let needed = self.group.as_ref().map_or(0, |group| extent_bytes_for(group.bytes.next_multiple_of(BLOCK_BYTES)));
+        let is_ready = self.ready.iter().any(|extent| extent.capacity >= needed);
+        let is_needed = !is_ready && self.fill.is_none() && !self.is_fill_refused;
         let is_used = self.active.as_ref().is_some_and(|active| active.position > 2 * BLOCK_BYTES as u64)
             || !self.gathering.is_empty()
             || self.group.is_some();
@@ -510,7 +513,7 @@ impl Journal {
         if !is_needed || !is_used || extents >= EXTENTS_MAX {
             return;
         }
-        let capacity = if extents == 0 { FIRST_EXTENT_BYTES } else { EXTENT_BYTES };
+        let capacity = if extents == 0 && needed <= FIRST_EXTENT_BYTES { FIRST_EXTENT_BYTES } else { EXTENT_BYTES };
         let key = self.next_key();
         let path = extent_path(self.identity.incarnation, self.identity.shard, self.next_number);
         self.fill = Some(Fill { extent: Extent { key, path, capacity }, position: 0, step: FillStep::Zeros });
@@ -573,6 +576,11 @@ impl Journal {
     pub(crate) fn retry_fill(&mut self) {
         self.is_fill_refused = false;
     }
+}
+
+/// What an extent must have for a group of whole blocks: its header too.
+fn extent_bytes_for(group_bytes: usize) -> u64 {
+    (group_bytes + BLOCK_BYTES) as u64
 }
 
 /// Writes a whole group, zeros to its end; returns the CRC of its last entry.

@@ -175,6 +175,37 @@ fn ten_thousand_logs_with_a_small_batch_each_fit_and_come_back() {
 }
 
 #[test]
+fn a_first_batch_that_is_larger_than_the_first_extent_becomes_durable() {
+    for durability in [Durability::Durable, Durability::Cached] {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut node = Node::start(directory.path(), 1);
+        let log = node.attach(1, LogConfig { durability, batch_bytes_max: 2 << 20, ..LogConfig::default() });
+        node.append(log, &batch(1, 1_100_000, START_MS));
+        node.settle();
+        assert_eq!(node.stores[0].durable_end(log.1), 1, "{durability:?}");
+        node.stop();
+    }
+}
+
+#[test]
+fn nothing_is_refused_where_room_is_waited_for() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut node = Node::start(directory.path(), 1);
+    let log = node.attach(1, LogConfig::default());
+    let large = batch(1, 900_000, START_MS);
+    let mut waited = 0;
+    for _ in 0..100 {
+        if !node.stores[0].has_room() {
+            waited += 1;
+            node.settle();
+            assert!(node.stores[0].has_room(), "settling made room");
+        }
+        assert!(matches!(node.append(log, &large), Append::Appended { .. }));
+    }
+    assert!(waited > 0);
+}
+
+#[test]
 fn a_spent_memory_refuses_appends_until_rounds_make_room() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let mut node = Node::start(directory.path(), 1);
