@@ -82,8 +82,8 @@ struct Open {
     queued: bool,
     /// Whether it is in the queue of those with requests to take up.
     resumable: bool,
-    /// Whether it has sent records: such a connection waits where the store has no room for more.
-    produces: bool,
+    /// Whether it is to wait where the store has no room for more records. One that fetches or is a group's is not.
+    may_stall: bool,
     /// Whether it waits for the store.
     stalled: bool,
 }
@@ -152,7 +152,7 @@ impl Connections {
             ended: false,
             queued: false,
             resumable: false,
-            produces: false,
+            may_stall: true,
             stalled: false,
         });
         self.key(id)
@@ -182,8 +182,8 @@ impl Connections {
         }
     }
 
-    fn produces(&mut self, id: ConnectionId) -> bool {
-        self.open(id).is_some_and(|open| open.produces)
+    fn may_stall(&mut self, id: ConnectionId) -> bool {
+        self.open(id).is_some_and(|open| open.may_stall)
     }
 
     /// Lets the connection wait until the store has room.
@@ -194,6 +194,11 @@ impl Connections {
             self.stalled.push(id);
         }
     }
+}
+
+/// Whether a connection whose last request was of this API is a producer's, or may become one.
+fn may_stall(key: ApiKey) -> bool {
+    matches!(key, ApiKey::Produce | ApiKey::ApiVersions | ApiKey::Metadata | ApiKey::InitProducerId)
 }
 
 impl Shard {
@@ -291,7 +296,7 @@ impl Shard {
         let mut rest = data;
         for _ in 0..max {
             let now_ns = self.now.monotonic_ns;
-            let must_wait = self.connections.produces(id) && !self.store.has_room();
+            let must_wait = self.connections.may_stall(id) && !self.store.has_room();
             if must_wait {
                 self.connections.stall(id);
             }
@@ -449,7 +454,7 @@ impl Shard {
     ) -> Responder {
         let open = self.connections.by_key(connection).expect("it just sent a request");
         open.connection.charge(bytes);
-        open.produces |= key == ApiKey::Produce;
+        open.may_stall = may_stall(key);
         let answer = Some(open.connection.reserve());
         Responder { connection, answer, key, version, correlation_id, charged: bytes }
     }
@@ -463,7 +468,7 @@ impl Shard {
         correlation_id: i32,
     ) -> Responder {
         let open = self.connections.by_key(connection).expect("it just sent a request");
-        open.produces |= key == ApiKey::Produce;
+        open.may_stall = may_stall(key);
         Responder { connection, answer: None, key, version, correlation_id, charged: 0 }
     }
 
