@@ -3,7 +3,7 @@
 use tools::sim::{Options, Outcome, run, run_seed};
 
 /// A thousand lives take seconds in a release build, and minutes in another.
-const SEEDS: u64 = if cfg!(debug_assertions) { 24 } else { 1000 };
+const SEEDS: u64 = if cfg!(debug_assertions) { 16 } else { 1000 };
 
 fn check(options: &Options) -> Outcome {
     let outcome = run(options, |_| ());

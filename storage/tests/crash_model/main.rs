@@ -9,7 +9,7 @@ mod trial;
 use trial::{Plan, Totals, Trial};
 
 /// Seeds of one run; sums of records take most of the time in a build without optimisation.
-const SEEDS: u64 = if cfg!(debug_assertions) { 12 } else { 200 };
+const SEEDS: u64 = if cfg!(debug_assertions) { 6 } else { 200 };
 
 fn seeds() -> Vec<u64> {
     match std::env::var("SKEIN_SEED") {

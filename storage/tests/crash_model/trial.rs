@@ -593,6 +593,8 @@ fn recovered_stores(disk: &Blocking, shards: usize, plan: Plan) -> Result<Vec<St
         tail_bytes: 8 << 20,
         buffer_bytes: 16 << 20,
         open_files_max: 16,
+        checkpoint_bytes_min: 64 << 10,
+        sync_all: shards % 2 == 0,
         #[cfg(feature = "planted-faults")]
         planted: plan.planted,
         ..Options::default()

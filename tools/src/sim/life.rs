@@ -198,7 +198,7 @@ impl Life {
 
     /// One operation fails, the next succeed: what fails twice may rightly end the node.
     fn fail_one_operation(&mut self) {
-        let mut faults = self.no_faults();
+        let mut faults = self.scenario.no_faults();
         faults.errors_max = 1;
         match self.random.index(3) {
             0 => faults.write_errors_per_million = 1_000_000,
@@ -212,17 +212,13 @@ impl Life {
         let room = self.random.below(1 << 20);
         let mut disk = self.machine.world.disk.borrow_mut();
         let capacity_bytes = disk.used_bytes() + room;
-        disk.set_faults(Faults { capacity_bytes, ..Faults::NONE });
+        disk.set_faults(Faults { capacity_bytes, ..self.scenario.no_faults() });
         drop(disk);
         self.full_until_ns = Some(self.now_ns() + self.random.below(FULL_NS_MAX));
     }
 
-    fn no_faults(&self) -> Faults {
-        Faults { lies: self.scenario.lies, ..Faults::NONE }
-    }
-
     fn clear_faults(&mut self) {
-        let faults = self.no_faults();
+        let faults = self.scenario.no_faults();
         self.machine.world.disk.borrow_mut().set_faults(faults);
     }
 }

@@ -24,7 +24,7 @@ use broker::shard::connections::ListenerInfo;
 use broker::shard::mail::Mail;
 use broker::turn::{Next, Now, Turn as _};
 use net::ops::ListenerId;
-use storage::simulated::{Blocking, Disk, Faults, Random};
+use storage::simulated::{Blocking, Disk, Random};
 use storage::store;
 
 use super::scenario::{End, Scenario};
@@ -77,7 +77,7 @@ impl Machine {
         let (config, _) = NodeConfig::load(&Flags::default(), None, &settings).expect("valid settings");
         let world = World {
             clock: Rc::new(Clock::default()),
-            disk: Rc::new(RefCell::new(Disk::new(random.fork(), Faults::NONE))),
+            disk: Rc::new(RefCell::new(Disk::new(random.fork(), scenario.no_faults()))),
             network: Rc::new(RefCell::new(Network::new(random.fork()))),
         };
         Self { world, config: Arc::new(config), scenario, random, node: None, boot_ns: 0 }
@@ -112,7 +112,7 @@ impl Machine {
                 }
             }
         };
-        self.world.disk.borrow_mut().set_faults(Faults { lies: self.scenario.lies, ..Faults::NONE });
+        self.world.disk.borrow_mut().set_faults(self.scenario.no_faults());
         self.world.network.borrow_mut().listen(ListenerId(0));
         trace.add(Event::Start, &[self.now_ns(), count as u64]);
         totals.starts += 1;
@@ -129,8 +129,14 @@ impl Machine {
 
     fn plan(&mut self, shards: usize) -> Plan {
         let advertised = Some(Endpoint { host: "localhost".to_owned(), port: 9092 });
-        let options =
-            store::Options { tail_bytes: 4 << 20, buffer_bytes: 16 << 20, open_files_max: 16, ..Default::default() };
+        let options = store::Options {
+            tail_bytes: 4 << 20,
+            buffer_bytes: 16 << 20,
+            open_files_max: 16,
+            checkpoint_bytes_min: 64 << 10,
+            sync_all: self.scenario.sync_all,
+            ..Default::default()
+        };
         Plan {
             config: Arc::clone(&self.config),
             shards,

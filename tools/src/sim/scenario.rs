@@ -1,7 +1,7 @@
 //! What one seed consists of: who takes part, and what goes wrong.
 
 use broker::driver::simulated::Weather;
-use storage::simulated::{Latency, Random};
+use storage::simulated::{Faults, Latency, Random};
 
 use super::client::Style;
 
@@ -26,6 +26,10 @@ pub struct Scenario {
     pub latency: Latency,
     /// Disturbances, per million steps of the simulation.
     pub disturbances_per_million: u32,
+    /// The file system has no `O_DIRECT`.
+    pub refuses_direct: bool,
+    /// The file system honours `syncfs`.
+    pub sync_all: bool,
     /// Syncs make nothing durable.
     pub lies: bool,
 }
@@ -46,6 +50,11 @@ pub enum End {
 pub struct Producing(pub(super) Style);
 
 impl Scenario {
+    /// The disk without anything going wrong.
+    pub(super) fn no_faults(&self) -> Faults {
+        Faults { lies: self.lies, refuses_direct: self.refuses_direct, ..Faults::NONE }
+    }
+
     /// The scenario of a seed, with that many requests.
     #[must_use]
     pub fn draw(random: &mut Random, operations: u64) -> Self {
@@ -60,6 +69,8 @@ impl Scenario {
             weather: if rough { Weather::ROUGH } else { Weather::CALM },
             latency: latency(random),
             disturbances_per_million: if rough { 300 } else { 0 },
+            refuses_direct: random.index(4) == 0,
+            sync_all: random.index(2) == 0,
             lies: false,
         }
     }

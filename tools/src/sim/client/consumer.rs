@@ -159,7 +159,11 @@ impl Consumer {
             let number = number.expect("a topic that was asked for");
             for partition in &topic.partitions {
                 let place = Place { topic: number, index: partition.partition_index };
-                let (offset, promised) = context.wanted[&place];
+                let Some(&(offset, promised)) = context.wanted.get(&place) else {
+                    // The topic was deleted while the connection was down, so the session was not told.
+                    assert!(context.has_session, "{} was not asked for", env.model.describe(place));
+                    continue;
+                };
                 if env.model.exists(place) {
                     self.take_partition(env, place, offset, promised, partition);
                 }
