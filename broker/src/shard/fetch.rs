@@ -366,7 +366,11 @@ impl Shard {
     /// Takes a fetch out of every queue it waits in. Says whether it was parked.
     fn unpark(&mut self, key: Key) -> bool {
         let Some(Request::Fetch(mut fetch)) = self.requests.take(key) else { return false };
-        let parked = matches!(fetch.stage, Stage::Parked { .. });
+        if !matches!(fetch.stage, Stage::Parked { .. }) {
+            // Its reads are under way; they will see that it is due.
+            self.requests.put_back(key, Request::Fetch(fetch));
+            return false;
+        }
         if let Stage::Parked { watches } = std::mem::replace(&mut fetch.stage, Stage::Reading { waiting: 0 }) {
             for part in &fetch.parts {
                 let Ok(Place { shard, log }) = part.place else { continue };
@@ -383,7 +387,7 @@ impl Shard {
             }
         }
         self.requests.put_back(key, Request::Fetch(fetch));
-        parked
+        true
     }
 
     /// A parked fetch's time is over.

@@ -386,8 +386,9 @@ impl Journal {
     /// Makes the active extent one with room for a group; whether there is one.
     fn make_room(&mut self, group_bytes: usize) -> bool {
         let trusted_from = self.trusted_from;
-        let has_room =
-            |active: &Used| active.ordinal >= trusted_from && active.position + group_bytes as u64 <= active.extent.capacity;
+        let has_room = |active: &Used| {
+            active.ordinal >= trusted_from && active.position + group_bytes as u64 <= active.extent.capacity
+        };
         if self.active.as_ref().is_some_and(has_room) {
             return true;
         }
