@@ -15,7 +15,7 @@ const BYTES: u64 = 512 << 20;
 const CALM: Duration = Duration::from_millis(500);
 
 /// How long calm is waited for; on a machine with other work it never comes.
-const CALM_WAIT: Duration = Duration::from_secs(10);
+const CALM_WAIT: Duration = Duration::from_secs(5);
 
 const SHAPES: [(&str, Shape); 2] = [
     ("16k", Shape { record_bytes: 1024, batch_bytes: 16 << 10 }),
