@@ -30,9 +30,10 @@ use crate::io::BLOCK_BYTES;
 /// The region sizes a pool hands out, in bytes; a request gets the smallest that holds it.
 pub const REGION_BYTES: [usize; 7] = [4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20];
 
-/// Bytes of free regions that each size class keeps for reuse, at the most: as much as a round of segment writes
-/// releases at once. With less, a third of the CPU time of large appends goes into page faults.
-const FREE_BYTES_PER_CLASS_MAX: usize = 32 << 20;
+/// The part of its budget that a pool keeps as free regions of each size class for reuse, at the most: as much as a
+/// round of segment writes releases at once. With less, up to a third of the CPU time of large appends goes into page
+/// faults.
+const FREE_SHARE_PER_CLASS: usize = 4;
 
 /// One shard's aligned memory, bounded by a budget. Cheap to clone; all clones are one pool.
 #[derive(Debug, Clone)]
@@ -89,7 +90,7 @@ impl Pool {
     /// A pool that never has more than `budget_bytes` in use.
     #[must_use]
     pub fn new(budget_bytes: usize) -> Self {
-        let free = REGION_BYTES.map(|bytes| ArrayQueue::new((FREE_BYTES_PER_CLASS_MAX / bytes).max(1)));
+        let free = REGION_BYTES.map(|bytes| ArrayQueue::new((budget_bytes / FREE_SHARE_PER_CLASS / bytes).max(1)));
         Self { shared: Arc::new(Shared { budget_bytes, used_bytes: AtomicUsize::new(0), free }) }
     }
 
