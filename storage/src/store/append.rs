@@ -96,11 +96,12 @@ impl Store {
         }
         let bytes = ROOM_BYTES.min(self.options.tail_bytes / 4);
         self.release_memory_for(bytes);
-        let has_room = self.tails.used_bytes() + bytes <= self.tails.budget_bytes();
-        if !has_room {
-            self.rounds.note_memory_spent();
+        if self.tails.used_bytes() + bytes <= self.tails.budget_bytes() {
+            return true;
         }
-        has_room
+        self.rounds.note_memory_spent();
+        // Only the end of a round is sure to come; what it cannot free is not waited for.
+        !self.rounds.is_active()
     }
 
     fn rules(&self, slot: Slot, origin: Origin) -> Rules {

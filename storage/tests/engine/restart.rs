@@ -190,11 +190,12 @@ fn a_first_batch_that_is_larger_than_the_first_extent_becomes_durable() {
 #[test]
 fn nothing_is_refused_where_room_is_waited_for() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let mut node = Node::start(directory.path(), 1);
+    let options = Options { tail_bytes: 256 << 20, ..options() };
+    let mut node = Node::try_start(directory.path(), 1, &options).expect("sound");
     let log = node.attach(1, LogConfig::default());
     let large = batch(1, 900_000, START_MS);
     let mut waited = 0;
-    for _ in 0..100 {
+    for _ in 0..150 {
         if !node.stores[0].has_room() {
             waited += 1;
             node.settle();
