@@ -82,10 +82,6 @@ struct Open {
     queued: bool,
     /// Whether it is in the queue of those with requests to take up.
     resumable: bool,
-    /// Whether it is to wait where the store has no room for more records. One that fetches or is a group's is not.
-    may_stall: bool,
-    /// Whether it waits for the store.
-    stalled: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,8 +100,6 @@ pub(crate) struct Connections {
     sending: Vec<ConnectionId>,
     /// Connections with requests in their buffers that wait for their turn.
     resumable: Vec<ConnectionId>,
-    /// Connections that wait until the store has room.
-    stalled: Vec<ConnectionId>,
     /// The shard that gets the next connection.
     next_shard: usize,
     shards: usize,
@@ -113,8 +107,8 @@ pub(crate) struct Connections {
 
 impl Connections {
     pub(crate) fn new(shards: usize) -> Self {
-        let (places, free, sending, resumable, stalled) = Default::default();
-        Self { places, free, sending, resumable, stalled, next_shard: 0, shards }
+        let (places, free, sending, resumable) = Default::default();
+        Self { places, free, sending, resumable, next_shard: 0, shards }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -146,15 +140,7 @@ impl Connections {
         let place = &mut self.places[id.0 as usize];
         let origin = Origin { listener: new.listener, peer: new.peer, local: new.local };
         let connection = Connection::new(id, origin, limits, place.next_answer, now_ns);
-        place.open = Some(Open {
-            connection,
-            receive: Receive::Armed,
-            ended: false,
-            queued: false,
-            resumable: false,
-            may_stall: true,
-            stalled: false,
-        });
+        place.open = Some(Open { connection, receive: Receive::Armed, ended: false, queued: false, resumable: false });
         self.key(id)
     }
 
@@ -176,29 +162,11 @@ impl Connections {
 
     fn queue_resume(&mut self, id: ConnectionId, now_ns: u64) {
         let Some(open) = self.open(id) else { return };
-        if !open.resumable && !open.stalled && open.connection.has_request(now_ns) {
+        if !open.resumable && open.connection.has_request(now_ns) {
             open.resumable = true;
             self.resumable.push(id);
         }
     }
-
-    fn may_stall(&mut self, id: ConnectionId) -> bool {
-        self.open(id).is_some_and(|open| open.may_stall)
-    }
-
-    /// Lets the connection wait until the store has room.
-    fn stall(&mut self, id: ConnectionId) {
-        let Some(open) = self.open(id) else { return };
-        if !open.stalled {
-            open.stalled = true;
-            self.stalled.push(id);
-        }
-    }
-}
-
-/// Whether a connection whose last request was of this API is a producer's, or may become one.
-fn may_stall(key: ApiKey) -> bool {
-    matches!(key, ApiKey::Produce | ApiKey::ApiVersions | ApiKey::Metadata | ApiKey::InitProducerId)
 }
 
 impl Shard {
@@ -296,17 +264,8 @@ impl Shard {
         let mut rest = data;
         for _ in 0..max {
             let now_ns = self.now.monotonic_ns;
-            let must_wait = self.connections.may_stall(id) && !self.store.has_room();
-            if must_wait {
-                self.connections.stall(id);
-            }
             let Some(open) = self.connections.open(id).filter(|open| !open.ended) else { return };
-            let next = if must_wait {
-                open.connection.keep(rest).map(|()| None)
-            } else {
-                open.connection.next_frame(&mut rest, now_ns)
-            };
-            match next {
+            match open.connection.next_frame(&mut rest, now_ns) {
                 Ok(Some(frame)) => {
                     let key = self.connections.key(id);
                     if let Err(malformed) = self.request(key, &frame) {
@@ -327,11 +286,8 @@ impl Shard {
         self.close(id);
     }
 
-    /// Takes up requests that had to wait for a budget, or for the store.
+    /// Takes up requests that had to wait for a budget.
     pub(super) fn resume_connections(&mut self) {
-        if !self.connections.stalled.is_empty() && self.store.has_room() {
-            self.end_stalls();
-        }
         let resumable = std::mem::take(&mut self.connections.resumable);
         for id in resumable {
             let Some(open) = self.connections.open(id) else { continue };
@@ -342,20 +298,11 @@ impl Shard {
         }
     }
 
-    fn end_stalls(&mut self) {
-        for id in std::mem::take(&mut self.connections.stalled) {
-            let Some(open) = self.connections.open(id) else { continue };
-            open.stalled = false;
-            self.connections.queue_resume(id, self.now.monotonic_ns);
-            self.follow_budget(id);
-        }
-    }
-
     /// Arms or cancels the receive, as the connection's budgets want it.
     fn follow_budget(&mut self, id: ConnectionId) {
         let now_ns = self.now.monotonic_ns;
         let Some(open) = self.connections.open(id).filter(|open| !open.ended) else { return };
-        match (open.receive, !open.stalled && open.connection.wants_receive(now_ns)) {
+        match (open.receive, open.connection.wants_receive(now_ns)) {
             (Receive::Idle, true) => {
                 open.receive = Receive::Armed;
                 self.ops.net.push(Op::Receive { connection: id });
@@ -454,7 +401,6 @@ impl Shard {
     ) -> Responder {
         let open = self.connections.by_key(connection).expect("it just sent a request");
         open.connection.charge(bytes);
-        open.may_stall = may_stall(key);
         let answer = Some(open.connection.reserve());
         Responder { connection, answer, key, version, correlation_id, charged: bytes }
     }
@@ -467,8 +413,6 @@ impl Shard {
         version: i16,
         correlation_id: i32,
     ) -> Responder {
-        let open = self.connections.by_key(connection).expect("it just sent a request");
-        open.may_stall = may_stall(key);
         Responder { connection, answer: None, key, version, correlation_id, charged: 0 }
     }
 
