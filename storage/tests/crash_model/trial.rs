@@ -594,7 +594,7 @@ fn recovered_stores(disk: &Blocking, shards: usize, plan: Plan) -> Result<Vec<St
         buffer_bytes: 16 << 20,
         open_files_max: 16,
         checkpoint_bytes_min: 64 << 10,
-        sync_all: shards % 2 == 0,
+        sync_all: shards.is_multiple_of(2),
         #[cfg(feature = "planted-faults")]
         planted: plan.planted,
         ..Options::default()
