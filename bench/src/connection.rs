@@ -15,6 +15,9 @@ const REQUESTS_PER_WRITE: usize = 16;
 /// Bytes that one read takes at most.
 const READ_BYTES: usize = 256 << 10;
 
+/// Kafka's retriable error of a server that cannot store records now.
+const STORAGE_ERROR: i16 = 56;
+
 /// A request that was asked for and not yet answered.
 #[derive(Debug, Clone, Copy)]
 struct Flight {
@@ -31,6 +34,8 @@ pub(crate) struct Answered {
     pub(crate) since: Instant,
     /// Its bytes on the wire.
     pub(crate) bytes: u64,
+    /// Whether the server had no room for it: a client sends it again.
+    pub(crate) is_refused: bool,
 }
 
 /// ```text
@@ -180,6 +185,7 @@ impl Connection {
         let (Some(flight), false) = (self.flights.front(), bytes.is_empty()) else {
             return if bytes.is_empty() { Ok(None) } else { Err(wrong("nobody asked for it".into())) };
         };
+        let mut is_refused = false;
         let whole = if self.requests.is_echo {
             self.requests.wire_bytes().response
         } else {
@@ -193,13 +199,15 @@ impl Connection {
             if correlation_id != flight.correlation_id {
                 return Err(wrong(format!("it is to {correlation_id} instead of {}", flight.correlation_id)));
             }
-            check_start(start, &rest[..start.len()]).map_err(|code| match code {
-                Some(code) => Error::Refused { api, code },
-                None => wrong(format!("it begins with {:02x?}", &rest[..start.len()])),
-            })?;
+            match check_start(start, &rest[..start.len()]) {
+                Ok(()) => {}
+                Err(Some(STORAGE_ERROR)) => is_refused = true,
+                Err(Some(code)) => return Err(Error::Refused { api, code }),
+                Err(None) => return Err(wrong(format!("it begins with {:02x?}", &rest[..start.len()]))),
+            }
             4 + i32::from_be_bytes(*length).max(0) as usize
         };
-        let answer = Answered { since: flight.since, bytes: whole as u64 };
+        let answer = Answered { since: flight.since, bytes: whole as u64, is_refused };
         if self.written == 0 {
             return Err(wrong("it came before the request was sent".into()));
         }

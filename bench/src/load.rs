@@ -59,8 +59,10 @@ pub struct Load {
 /// What was measured.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// Requests answered.
+    /// Requests answered without an error.
     pub requests: u64,
+    /// Requests refused for want of room, which a client sends again; they are in no other figure.
+    pub refused: u64,
     /// Records in them.
     pub records: u64,
     /// Bytes of record batches in them.
@@ -124,6 +126,7 @@ struct Tally {
     since: Instant,
     server_cpu: Duration,
     requests: u64,
+    refused: u64,
     answer_bytes: u64,
     latency: Histogram<u64>,
 }
@@ -131,7 +134,7 @@ struct Tally {
 impl Tally {
     fn new() -> Self {
         let latency = Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3).expect("possible bounds");
-        Self { since: Instant::now(), server_cpu: Duration::ZERO, requests: 0, answer_bytes: 0, latency }
+        Self { since: Instant::now(), server_cpu: Duration::ZERO, requests: 0, refused: 0, answer_bytes: 0, latency }
     }
 }
 
@@ -170,6 +173,7 @@ impl Generator {
         tally.server_cpu = cpu - tally.server_cpu;
         Ok(Outcome {
             requests: tally.requests,
+            refused: tally.refused,
             records: tally.requests * requests.records,
             payload_bytes: tally.requests * requests.payload_bytes,
             answer_bytes: tally.answer_bytes,
@@ -204,6 +208,10 @@ impl Generator {
             connection.read(|answered| {
                 let now = *now.get_or_insert_with(Instant::now);
                 *last_answer = now;
+                if answered.is_refused {
+                    tally.refused += 1;
+                    return;
+                }
                 tally.requests += 1;
                 tally.answer_bytes += answered.bytes;
                 tally.latency.saturating_record(now.duration_since(answered.since).as_nanos() as u64);

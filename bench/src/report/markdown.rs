@@ -12,7 +12,7 @@ const AIM_TIMES_ECHO: f64 = 3.0;
 const METHOD: &str = "\
 The server has one shard on one CPU, the load another CPU: one thread that never sleeps, with requests that were
 encoded before (`bench/src/load.rs`). 64 × 5 is 64 connections with 5 requests in flight on each. Every answer is
-checked; one error ends the run. Record batches are not compressed, go to 4 partitions, and are acknowledged by the
+checked; one error ends the run, but for refusals for want of room, which clients try again: they are counted apart. Record batches are not compressed, go to 4 partitions, and are acknowledged by the
 whole in-sync set. *Durable*: acknowledged when the device has it. *Cached*: acknowledged in memory. *Echo* is a server
 on the same ring and the same pump that counts bytes and answers with as many as a broker does, in the same round of the
 same run (`bench/src/echo.rs`): what the kernel costs. CPU is the time of all the server's threads in user and system
@@ -132,7 +132,8 @@ fn bytes(figures: &Figures) -> String {
 }
 
 fn rates(figures: &Figures) -> String {
-    let mut text = head(&["", "echo, 1/s", "durable, 1/s", "cached, 1/s", "durable p50, µs", "durable p99, µs"]);
+    let mut text =
+        head(&["", "echo, 1/s", "durable, 1/s", "cached, 1/s", "durable p50, µs", "durable p99, µs", "refused, %"]);
     for case in &CASES {
         let of = |server: &str, what: &str| cell(figures, &format!("{}/{server}/{what}", case.name), 0);
         text += &row(&[
@@ -142,6 +143,7 @@ fn rates(figures: &Figures) -> String {
             of("cached", "requests_per_second"),
             of("durable", "p50_us"),
             of("durable", "p99_us"),
+            of("durable", "refused_percent"),
         ]);
     }
     text

@@ -89,6 +89,7 @@ fn record(figures: &mut Figures, case: &Case, server: &str, outcome: &Outcome) {
     let values = [
         ("cpu_us_per_request", outcome.cpu_us_per_request()),
         ("cpu_s_per_gib", outcome.cpu_s_per_gib(outcome.payload_bytes)),
+        ("refused_percent", 100.0 * outcome.refused as f64 / (outcome.refused + outcome.requests) as f64),
         ("requests_per_second", outcome.requests_per_second()),
         ("p50_us", outcome.latency_us(0.5)),
         ("p99_us", outcome.latency_us(0.99)),
