@@ -33,6 +33,8 @@ pub(crate) struct Log {
     pub(crate) directory: Arc<str>,
     pub(crate) config: LogConfig,
     pub(crate) is_attached: bool,
+    /// Whether the base checkpoint of this start has it.
+    pub(crate) is_in_base: bool,
     pub(crate) start_offset: i64,
     pub(crate) end_offset: i64,
     pub(crate) durable_end: i64,
@@ -67,6 +69,7 @@ impl Log {
             directory: directory.into(),
             config: LogConfig::default(),
             is_attached: false,
+            is_in_base: false,
             start_offset: 0,
             end_offset: 0,
             durable_end: 0,

@@ -323,6 +323,7 @@ fn write_base<'a>(
 /// The log as its store keeps it.
 fn to_log(found: Found, pool: &crate::buffer::Pool) -> Log {
     let mut log = Log::new(found.id, &found.directory);
+    log.is_in_base = true;
     log.start_offset = found.start_offset;
     log.end_offset = found.end_offset;
     log.durable_end = found.end_offset;

@@ -58,7 +58,7 @@ impl Store {
         let directory = log_directory(&log.directory);
         let due_ns = now.monotonic_ns + log.config.file_delete_delay_ms.saturating_mul(1_000_000);
         self.remove_later(due_ns, Removal { log: log.id, what: What::Log { directory, after, durability } });
-        self.rounds.note_deleted(log.id, &log.directory);
+        self.rounds.note_deleted(&log);
     }
 
     /// Notes when retention must look at a log next.

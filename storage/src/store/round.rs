@@ -11,34 +11,26 @@
 //! the record was taken. A partial block is copied forward in the journal once; the second time it is written to
 //! its segment, padded, so that a quiet log holds neither journal nor memory.
 
-use std::collections::{BTreeSet, VecDeque};
+mod plan;
+mod settle;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::Store;
 use super::files::{FileKey, FileOp};
 use super::journaling::RETRY_NS;
 use super::purpose::Purpose;
 use super::records::Writer;
-use super::{Store, shared};
 use crate::Error;
-use crate::buffer::Slice;
-use crate::checkpoint::record::JournalV1;
-use crate::io::{BLOCK_BYTES, Durability, Failure, Op, OpenMode};
-use crate::journal::Journal;
-use crate::journal::format::{Body, Place};
-use crate::log::state::{Log, tombstone};
+use crate::io::{Failure, Op, OpenMode};
+use crate::log::state::Log;
 use crate::log::{LogId, Slot};
-use crate::segment::{LOGS_DIRECTORY, index_path, log_directory, segment_path};
-use crate::tail::Placed;
+use crate::segment::LOGS_DIRECTORY;
 
 /// Operations of a round in flight at once.
 const IN_FLIGHT_MAX: usize = 16;
-/// Bytes of one write to a segment.
-const WRITE_BYTES_MAX: usize = 4 << 20;
-/// From so many files on, one sync of the whole file system is cheaper, where it can be had.
-const SYNC_ALL_FILES: usize = 32;
-/// Entries that an active segment's index may lack on disk before it gets a chunk of them.
-const INDEX_ENTRIES_UNWRITTEN_MAX: usize = 128;
 /// Rounds that may fail in a row before the shard gives up.
 const FAILURES_MAX: u32 = 3;
 
@@ -75,6 +67,14 @@ struct Drained {
     is_closed: bool,
 }
 
+/// A deleted log that a start would find again if no record said so.
+#[derive(Debug, Clone)]
+struct Deleted {
+    directory: Arc<str>,
+    /// The start's base checkpoint has the log.
+    is_in_base: bool,
+}
+
 #[derive(Debug)]
 struct Round {
     phase: Phase,
@@ -82,7 +82,7 @@ struct Round {
     in_flight: usize,
     failure: Option<Failure>,
     logs: Vec<(Slot, LogId)>,
-    deleted: Vec<(LogId, Arc<str>)>,
+    deleted: BTreeMap<LogId, Deleted>,
     /// Logs whose directory this round makes.
     made: BTreeSet<Slot>,
     drained: Vec<Drained>,
@@ -104,7 +104,11 @@ pub(super) struct Rounds {
     active: Option<Round>,
     writer: Writer,
     rolled: BTreeSet<Slot>,
-    deleted: Vec<(LogId, Arc<str>)>,
+    /// Deleted, and not in the checkpoint as such.
+    deleted: BTreeMap<LogId, Deleted>,
+    /// Deleted, and in the checkpoint as such: a file that is written anew must say it again as long as the base or
+    /// an extent names the log.
+    tombstones: BTreeMap<LogId, Deleted>,
     is_memory_spent: bool,
     failures: u32,
     /// The last round was refused for want of room.
@@ -119,7 +123,8 @@ impl Rounds {
             active: None,
             writer: Writer::new(checkpoint_bytes_min),
             rolled: BTreeSet::new(),
-            deleted: Vec::new(),
+            deleted: BTreeMap::new(),
+            tombstones: BTreeMap::new(),
             is_memory_spent: false,
             failures: 0,
             is_refused: false,
@@ -146,8 +151,9 @@ impl Rounds {
     }
 
     /// A log was deleted: its record must say so.
-    pub(super) fn note_deleted(&mut self, id: LogId, directory: &Arc<str>) {
-        self.deleted.push((id, Arc::clone(directory)));
+    pub(super) fn note_deleted(&mut self, log: &Log) {
+        let deleted = Deleted { directory: Arc::clone(&log.directory), is_in_base: log.is_in_base };
+        self.deleted.insert(log.id, deleted);
     }
 
     /// An append found no memory.
@@ -313,297 +319,6 @@ impl Store {
         round.logs.iter().filter(is_there).map(|&(slot, _)| slot).collect()
     }
 
-    fn plan_directories(&mut self) {
-        for slot in self.round_slots() {
-            let log = self.log(slot);
-            let has_writes = log.tails.iter().any(|it| self.drain_to(log, it.base_offset) > it.tail.durable());
-            if !log.is_directory_made && has_writes {
-                let path = log_directory(&log.directory);
-                self.queue(RoundOp::Name(Op::CreateDirectory { path }));
-                self.rounds.active.as_mut().expect("a round is under way").made.insert(slot);
-            }
-        }
-    }
-
-    /// Up to where this round writes a segment: whole blocks, or everything of a closed one, of one that was
-    /// copied forward before, or when memory is spent.
-    fn drain_to(&self, log: &Log, base_offset: i64) -> u64 {
-        let round = self.rounds.active.as_ref().expect("a round is under way");
-        let tail = log.tail_of(base_offset).expect("asked for a tail there is");
-        let is_closed = log.segments.back().is_some_and(|active| active.base_offset != base_offset);
-        let is_retiring = round.retire.iter().any(Option::is_some);
-        if is_closed || (log.is_carried && is_retiring) || round.is_memory_spent || round.is_cache_distrusted {
-            tail.end()
-        } else {
-            tail.durable() + tail.whole_blocks()
-        }
-    }
-
-    fn plan_writes(&mut self) {
-        for slot in self.round_slots() {
-            let log = self.log(slot);
-            let round = self.rounds.active.as_ref().expect("a round is under way");
-            if !log.is_directory_made && !round.made.contains(&slot) {
-                // It had nothing to write when the directories were made. The next round takes it.
-                continue;
-            }
-            let bases: Vec<i64> = log.tails.iter().map(|it| it.base_offset).collect();
-            for base_offset in bases {
-                self.plan_segment(slot, base_offset);
-            }
-        }
-    }
-
-    fn plan_segment(&mut self, slot: Slot, base_offset: i64) {
-        let log = self.log(slot);
-        let is_active = log.segments.back().is_some_and(|active| active.base_offset == base_offset);
-        let Some(at) = log.segment_index(base_offset) else { return };
-        let tail = log.tail_of(base_offset).expect("asked for a tail there is");
-        if log.partial_reads > 0 && self.drain_to(log, base_offset) > tail.durable() {
-            // A read of the block that would be written is in flight: another round frees the extents.
-            self.rounds.rolled.insert(slot);
-            self.leave_extents();
-            return;
-        }
-        let mut durable = self.drain_to(log, base_offset);
-        let mut is_left = false;
-        let mut writes: Vec<Placed> = tail.undurable_blocks();
-        if !durable.is_multiple_of(BLOCK_BYTES as u64) && durable > tail.durable() {
-            match self.padded_block(tail.partial_block()) {
-                Some(padded) => writes.push(padded),
-                None => {
-                    durable = tail.durable() + tail.whole_blocks();
-                    is_left = true;
-                }
-            }
-        }
-        let is_closed = !is_active && durable == tail.end();
-        let (id, directory) = (log.id, Arc::clone(&log.directory));
-        let segment = &log.segments[at];
-        let has_writes = !writes.is_empty();
-        if !has_writes && !is_closed && !is_left {
-            return;
-        }
-        let is_named = segment.is_named;
-        let wants_index = is_closed && !segment.is_index_written()
-            || segment.index_entries_unwritten() >= INDEX_ENTRIES_UNWRITTEN_MAX;
-        let index = wants_index.then(|| {
-            (
-                segment.index_rest(),
-                segment.index_bytes,
-                segment.index.as_ref().map_or(0, |it| it.len() as u32),
-                segment.is_index_named,
-            )
-        });
-        if is_left {
-            self.leave_extents();
-        }
-        let path = segment_path(&directory, base_offset);
-        let key = FileKey::Segment(id, base_offset);
-        let mode = OpenMode { create: true, write: true, direct: self.options.direct };
-        for (position, data) in contiguous_writes(writes) {
-            let op = FileOp::Write { position, data, durability: Durability::Buffered };
-            self.queue(RoundOp::File { key, path: path.clone(), mode, op });
-        }
-        let index = index.and_then(|(rest, position, entries, is_index_named)| {
-            let bytes = rest.len() as u64;
-            let path = index_path(&directory, base_offset);
-            self.plan_index(FileKey::Index(id, base_offset), &path, position, &rest)?;
-            let round = self.rounds.active.as_mut().expect("a round is under way");
-            round.touched.push((FileKey::Index(id, base_offset), path));
-            if !is_index_named {
-                round.named.insert(log_directory(&directory));
-            }
-            Some((entries, position + bytes))
-        });
-        let round = self.rounds.active.as_mut().expect("a round is under way");
-        round.touched.push((key, path));
-        if !is_named {
-            round.named.insert(log_directory(&directory));
-        }
-        round.drained.push(Drained { slot, id, base_offset, durable, index, is_closed });
-    }
-
-    /// Something could not be written now: this round frees nothing.
-    fn leave_extents(&mut self) {
-        let round = self.rounds.active.as_mut().expect("a round is under way");
-        round.retire = [None; 2];
-        if round.is_cache_distrusted {
-            // Its records would rely on what could not be synced.
-            round.failure.get_or_insert(Failure { errno: libc::EAGAIN });
-        }
-    }
-
-    /// Queues the write of a chunk of an index; nothing if there is no memory for it now.
-    fn plan_index(&mut self, key: FileKey, path: &std::path::Path, position: u64, chunk: &[u8]) -> Option<()> {
-        let mut data = Vec::new();
-        for piece in chunk.chunks(1 << 20) {
-            let mut buffer = self.buffers.allocate(piece.len())?;
-            buffer[..piece.len()].copy_from_slice(piece);
-            data.push(buffer.freeze(piece.len()));
-        }
-        // Chunks are not of whole blocks, so they go through the page cache.
-        let mode = OpenMode { create: true, write: true, direct: false };
-        let op = FileOp::Write { position, data, durability: Durability::Buffered };
-        self.queue(RoundOp::File { key, path: path.to_path_buf(), mode, op });
-        Some(())
-    }
-
-    /// A partial block with zeros to its end; nothing if there is no memory for it now.
-    fn padded_block(&self, partial: Option<Placed>) -> Option<Placed> {
-        let (position, bytes) = partial?;
-        let mut buffer = self.buffers.allocate(BLOCK_BYTES)?;
-        buffer[..bytes.len()].copy_from_slice(&bytes);
-        buffer[bytes.len()..BLOCK_BYTES].fill(0);
-        Some((position, buffer.freeze(BLOCK_BYTES)))
-    }
-
-    /// Cuts closed segments to their exact length: what is padding for us would be damage to Kafka's tools.
-    fn plan_lengths(&mut self) {
-        let round = self.rounds.active.as_ref().expect("a round is under way");
-        let closed: Vec<_> = round
-            .drained
-            .iter()
-            .filter(|it| it.is_closed)
-            .map(|it| (it.slot, it.id, it.base_offset, it.durable))
-            .collect();
-        let mode = OpenMode { create: true, write: true, direct: self.options.direct };
-        for (slot, id, base_offset, length) in closed {
-            let Some(log) = self.log_if(slot, id) else { continue };
-            let path = segment_path(&log.directory, base_offset);
-            self.queue(RoundOp::File {
-                key: FileKey::Segment(id, base_offset),
-                path,
-                mode,
-                op: FileOp::SetLength(length),
-            });
-        }
-    }
-
-    fn plan_syncs(&mut self) {
-        let round = self.rounds.active.as_mut().expect("a round is under way");
-        let touched = std::mem::take(&mut round.touched);
-        let named = std::mem::take(&mut round.named);
-        if self.options.sync_all && touched.len() >= SYNC_ALL_FILES {
-            self.queue(RoundOp::Name(Op::SyncAll));
-            return;
-        }
-        for (key, path) in touched {
-            let direct = self.options.direct && matches!(key, FileKey::Segment(..));
-            let mode = OpenMode { create: true, write: true, direct };
-            self.queue(RoundOp::File { key, path, mode, op: FileOp::Sync });
-        }
-        for path in named {
-            self.queue(RoundOp::Name(Op::SyncDirectory { path }));
-        }
-    }
-
-    /// Takes note of what is durable now, copies partial blocks forward, and takes the records.
-    fn settle(&mut self) {
-        let round = self.rounds.active.as_mut().expect("a round is under way");
-        let drained = std::mem::take(&mut round.drained);
-        let is_retiring = round.retire.iter().any(Option::is_some) || round.is_cache_distrusted;
-        for piece in drained {
-            self.settle_segment(&piece);
-        }
-        let slots = self.round_slots();
-        if is_retiring {
-            for &slot in &slots {
-                self.carry_forward(slot);
-            }
-        }
-        let order = self.order;
-        self.order += 1;
-        self.expire_producers(&slots);
-        let mut records: Vec<_> = slots.iter().map(|&slot| self.log(slot).record(order)).collect();
-        // Also those deleted since the round began: nothing else tells of them when the extents are freed.
-        let round = self.rounds.active.as_mut().expect("a round is under way");
-        round.deleted.append(&mut self.rounds.deleted);
-        records.extend(round.deleted.iter().map(|(id, directory)| tombstone(*id, directory, order)));
-        let shard = self.identity.shard;
-        let record = |is_cached, retire: Option<u64>, journal: &Journal| {
-            let first_ordinal = retire.map_or(journal.oldest(), |last| last + 1);
-            let first_sequence = journal.first_sequence_from(first_ordinal);
-            JournalV1 { shard, is_cached, first_ordinal, first_sequence }
-        };
-        let journals = [
-            record(false, round.retire[0], &self.durable_journal),
-            record(true, round.retire[1], &self.cached_journal),
-        ];
-        if self.rounds.writer.wants_full_copy() {
-            let all = self.logs.iter().flatten().map(|log| log.record(order));
-            let deleted = records.into_iter().filter(|record| record.is_deleted);
-            let records: Vec<_> = all.chain(deleted).collect();
-            self.rounds.writer.begin_full_copy(&records, &journals);
-        } else {
-            self.rounds.writer.begin(&records, &journals);
-        }
-        for slot in slots {
-            let log = self.log_mut(slot);
-            log.is_directory_journaled = true;
-            if log.tails.len() > 1 {
-                self.rounds.rolled.insert(slot);
-            }
-        }
-        let targets = [self.durable_journal.pushed(), self.cached_journal.pushed()];
-        self.rounds.active.as_mut().expect("a round is under way").targets = targets;
-    }
-
-    /// Forgets idle producers of logs whose records are about to be taken.
-    fn expire_producers(&mut self, slots: &[Slot]) {
-        let now_ms = self.now.wall_ms;
-        for &slot in slots {
-            let log = self.log_mut(slot);
-            let expiration_ms = i64::try_from(log.config.producer_id_expiration_ms).unwrap_or(i64::MAX);
-            log.producers.expire(now_ms, expiration_ms);
-        }
-    }
-
-    fn settle_segment(&mut self, piece: &Drained) {
-        let Some(log) = self.log_if(piece.slot, piece.id) else { return };
-        log.is_directory_made = true;
-        let Some(at) = log.segment_index(piece.base_offset) else { return };
-        let segment = &mut log.segments[at];
-        segment.is_named = true;
-        if let Some((entries, bytes)) = piece.index {
-            segment.index_entries = entries;
-            segment.index_bytes = bytes;
-            segment.is_index_named = true;
-        }
-        let is_index_written = segment.is_index_written();
-        segment.is_closed = piece.is_closed;
-        let tail = log.tail_of_mut(piece.base_offset).expect("a round's segment keeps its tail");
-        // What was written padded and has grown since is written again, from the block's start.
-        let is_whole = piece.durable == tail.end();
-        let durable = if is_whole { piece.durable } else { piece.durable / BLOCK_BYTES as u64 * BLOCK_BYTES as u64 };
-        if durable > tail.durable() {
-            tail.set_durable(durable);
-        }
-        if piece.is_closed && is_index_written {
-            log.tails.retain(|it| it.base_offset != piece.base_offset);
-            log.segments[at].index = None;
-        } else if !std::mem::replace(&mut log.is_cached, true) {
-            self.cached_tails.push_back((piece.slot, piece.id));
-        }
-    }
-
-    /// Journals the first block that is not durable anew, so that the extents before are not needed for it. What
-    /// lies behind that block was appended after the round began.
-    fn carry_forward(&mut self, slot: Slot) {
-        let log = self.log_mut(slot);
-        let end_offset = log.end_offset;
-        let mut images = Vec::new();
-        for it in &log.tails {
-            if let Some((position, image)) = it.tail.first_undurable_block() {
-                log.is_carried = position + image.len() as u64 == it.tail.end();
-                images.push((Place { segment: it.base_offset, position }, image));
-            }
-        }
-        for (place, image) in images {
-            self.journal(slot, Body::TailImage { place, end_offset, bytes: shared(image) });
-        }
-    }
-
     pub(super) fn round_op_ended(&mut self, result: Result<(), Failure>) {
         let round = self.rounds.active.as_mut().expect("the round waits for its operations");
         round.in_flight -= 1;
@@ -623,6 +338,7 @@ impl Store {
             self.cached_journal.free_until(ordinal, &mut self.files);
         }
         self.rounds.writer.finished(self.identity, &mut self.files);
+        self.rounds.tombstones.extend(round.deleted);
         self.rounds.failures = 0;
         self.rounds.is_refused = false;
         self.rounds.is_final_done = round.is_final;
@@ -671,24 +387,4 @@ impl Store {
             log.tails.iter_mut().for_each(|it| it.tail.release());
         }
     }
-}
-
-/// Joins blocks that follow one another into writes of bounded size.
-fn contiguous_writes(blocks: Vec<Placed>) -> Vec<(u64, Vec<Slice>)> {
-    let mut writes: Vec<(u64, Vec<Slice>)> = Vec::new();
-    let mut bytes = 0;
-    for (position, block) in blocks {
-        let length = block.len();
-        match writes.last_mut() {
-            Some((start, data)) if *start + bytes as u64 == position && bytes + length <= WRITE_BYTES_MAX => {
-                data.push(block);
-                bytes += length;
-            }
-            _ => {
-                writes.push((position, vec![block]));
-                bytes = length;
-            }
-        }
-    }
-    writes
 }

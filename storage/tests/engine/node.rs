@@ -115,6 +115,12 @@ impl Node {
         })
     }
 
+    /// The logs that a start would find now.
+    pub(crate) fn logs_on_disk(root: &Path) -> Result<Vec<LogId>, Error> {
+        let directory = Directory::inspect(root)?;
+        Ok(recover(&directory, &identity())?.logs())
+    }
+
     pub(crate) fn attach(&mut self, id: u64, config: LogConfig) -> (usize, Slot) {
         let shard = place(LogId(id), self.stores.len());
         let slot = self.stores[shard].attach(LogId(id), &format!("topic-0.{id}"), config, self.now);

@@ -254,6 +254,40 @@ fn a_checkpoint_that_is_written_anew_says_the_same() {
     }
 }
 
+/// Whatever a checkpoint that is written anew leaves out, the logs of the start's base and the entries of extents
+/// still in use must not bring a deleted log back.
+#[test]
+fn a_deleted_log_stays_deleted_when_the_checkpoint_is_written_anew() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let options = Options { checkpoint_bytes_min: 16 << 10, tail_bytes: 4 << 20, ..options() };
+    let mut node = Node::try_start(directory.path(), 1, &options).expect("sound");
+    let old: Vec<_> = (0..20).map(|id| node.attach(id, LogConfig::default())).collect();
+    for &log in &old {
+        node.append(log, &batch(1, 6_000, START_MS));
+    }
+    node.settle();
+    drop(node);
+
+    let mut node = Node::try_start(directory.path(), 1, &options).expect("sound");
+    let kept = node.attach(0, LogConfig::default());
+    let mut logs: Vec<_> = (1..20).map(|id| node.attach(id, LogConfig::default())).collect();
+    logs.extend((20..40).map(|id| node.attach(id, LogConfig::default())));
+    while let Some((shard, slot)) = logs.pop() {
+        for &log in &logs {
+            node.append(log, &batch(1, 6_000, START_MS));
+        }
+        let now = node.now;
+        node.stores[shard].delete(slot, now);
+        for _ in 0..6 {
+            node.append(kept, &batch(1, 200_000, START_MS));
+            node.settle();
+        }
+        let recovered = Node::logs_on_disk(directory.path()).expect("a sound directory");
+        assert_eq!(recovered.len(), logs.len() + 1, "{recovered:?}");
+    }
+    assert!(!directory.path().join("checkpoint/00000002-000-000000").exists(), "it was written anew");
+}
+
 #[test]
 fn a_group_whose_write_failed_is_written_again_with_its_offsets() {
     for groups_before in [0, 3] {
