@@ -281,7 +281,7 @@ impl Turn for Shard {
         }
         self.resume_connections();
         self.step_groups();
-        let more = self.store.step(now.storage(), BACKGROUND_BYTES_PER_TURN);
+        self.store.step(now.storage(), BACKGROUND_BYTES_PER_TURN);
         self.drain_store();
         self.run_control();
         self.send_answers();
@@ -291,7 +291,7 @@ impl Turn for Shard {
         if self.stopping == Stopping::Draining && self.store.is_stopped() && self.connections.is_empty() {
             return Next::Stop;
         }
-        if more || self.connections.has_work() || self.groups.has_work() {
+        if self.store.has_work() || self.connections.has_work() || self.groups.has_work() {
             return Next::Busy;
         }
         let deadlines = [self.timers.next_deadline(), self.store.next_deadline()];

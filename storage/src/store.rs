@@ -333,20 +333,27 @@ impl Store {
         &self.log(slot).producers
     }
 
-    /// One bounded piece of background work, of about `budget` bytes; whether there is more.
-    pub fn step(&mut self, now: Now, budget: usize) -> bool {
+    /// One bounded piece of background work, of about `budget` bytes.
+    pub fn step(&mut self, now: Now, budget: usize) {
         self.now = now;
         if self.retry_at.is_some_and(|at| at <= now.monotonic_ns) {
             self.retry_at = None;
             self.durable_journal.retry_fill();
             self.cached_journal.retry_fill();
         }
-        let more = self.step_deferred(budget) | self.step_searches(budget);
+        self.step_deferred(budget);
+        self.step_searches(budget);
         self.run_due_retention();
         self.run_removals();
         self.step_round();
         self.release_memory();
-        more
+    }
+
+    /// Whether [`Store::step`] could go on at once. To be asked at the end of a turn: an append of that same turn may
+    /// have left work.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        self.has_deferred_work() || self.has_searches()
     }
 
     /// What is to be done to files now: call at the end of each turn.

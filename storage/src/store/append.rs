@@ -241,8 +241,14 @@ impl Store {
         Append::Validating(token)
     }
 
-    /// Goes on with appends that wait; whether there are more that could go on.
-    pub(super) fn step_deferred(&mut self, budget: usize) -> bool {
+    /// Whether an append waits that could go on.
+    pub(super) fn has_deferred_work(&self) -> bool {
+        let is_loading = |slot: &Slot| self.logs[slot.index()].as_ref().is_none_or(|log| log.is_loading_block);
+        !self.deferred.iter().all(is_loading)
+    }
+
+    /// Goes on with appends that wait.
+    pub(super) fn step_deferred(&mut self, budget: usize) {
         let mut left = budget;
         for _ in 0..self.deferred.len() {
             let Some(slot) = self.deferred.pop_front() else { break };
@@ -257,7 +263,6 @@ impl Store {
                 break;
             }
         }
-        self.deferred.iter().any(|slot| self.logs[slot.index()].as_ref().is_some_and(|log| !log.is_loading_block))
     }
 
     /// Works on a log's first waiting appends; says how much of the budget that took.

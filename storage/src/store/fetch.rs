@@ -493,7 +493,7 @@ impl Store {
     }
 
     /// Searches within batches, in slices; whether there is more to do.
-    pub(super) fn step_searches(&mut self, budget: usize) -> bool {
+    pub(super) fn step_searches(&mut self, budget: usize) {
         if let Some(number) = self.fetches.searching.pop_front()
             && let Some(task) = self.fetches.tasks.get_mut(&number)
             && let Some((search, leader_epoch, next)) = &mut task.search
@@ -516,6 +516,10 @@ impl Store {
                 }
             }
         }
+    }
+
+    /// Whether a search could go on.
+    pub(super) fn has_searches(&self) -> bool {
         !self.fetches.searching.is_empty()
     }
 

@@ -153,7 +153,8 @@ impl Node {
     /// One turn of a shard; whether there was something to do.
     fn turn(&mut self, shard: usize) -> bool {
         let store = &mut self.stores[shard];
-        let mut any = store.step(self.now, 64 << 10);
+        store.step(self.now, 64 << 10);
+        let mut any = store.has_work();
         let mut requests = Vec::new();
         store.requests(&mut requests);
         for Request { token, op } in requests {

@@ -2,7 +2,7 @@
 
 use storage::batch::batches;
 use storage::compression::Codec;
-use storage::store::{Append, Event, Full, Options};
+use storage::store::{Append, Event, Full, Options, Origin};
 use storage::{Durability, LogConfig, LogId};
 
 use crate::node::{Node, START_MS, batch, compressed, options, produced};
@@ -185,6 +185,24 @@ fn a_first_batch_that_is_larger_than_the_first_extent_becomes_durable() {
         assert_eq!(node.stores[0].durable_end(log.1), 1, "{durability:?}");
         node.stop();
     }
+}
+
+/// A shard that went to sleep after the turn of such an append would never wake up for it.
+#[test]
+fn an_append_that_waits_is_work_in_the_same_turn() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut node = Node::start(directory.path(), 1);
+    let (shard, slot) = node.attach(1, LogConfig::default());
+    node.settle();
+    let store = &mut node.stores[shard];
+    assert!(!store.has_work());
+    let large = compressed(Codec::Gzip, 1, 300_000, START_MS);
+    let outcome = store.append(slot, &large, Origin::Client, 0, node.now);
+    assert!(matches!(outcome, Append::Validating(_)), "{outcome:?}");
+    assert!(store.has_work());
+    node.settle();
+    assert_eq!(node.stores[shard].durable_end(slot), 1);
+    assert!(!node.stores[shard].has_work());
 }
 
 #[test]

@@ -17,8 +17,9 @@ const DOWN_NS_MAX: u64 = 200_000_000;
 const REST_NS_MAX: u64 = 600_000_000_000;
 /// Longest time for which the disk is full, in nanoseconds.
 const FULL_NS_MAX: u64 = 500_000_000;
-/// Largest jump of the wall clock, in milliseconds.
-const JUMP_MS_MAX: u64 = 30 * 60 * 1000;
+/// The wall clock is wrong by at most this much, in milliseconds: less than half of what a record's timestamp may be
+/// ahead of the broker's time, so that a batch sent again after any jumps is still acceptable.
+const WRONG_MS_MAX: i64 = 25 * 60 * 1000;
 
 /// What a life came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +47,8 @@ pub(super) struct Life {
     trace: Trace,
     /// When the disk has room again, while it is full.
     full_until_ns: Option<u64>,
+    /// How wrong the wall clock is.
+    wrong_ms: i64,
     is_draining: bool,
 }
 
@@ -71,6 +74,7 @@ impl Life {
             totals: Totals::default(),
             trace: Trace::default(),
             full_until_ns: None,
+            wrong_ms: 0,
             is_draining: false,
         }
     }
@@ -192,8 +196,9 @@ impl Life {
 
     fn jump_clock(&mut self) {
         self.totals.clock_jumps += 1;
-        let by_ms = self.random.below(2 * JUMP_MS_MAX) as i64 - JUMP_MS_MAX as i64;
-        self.machine.world.clock.jump_wall(by_ms);
+        let wrong_ms = self.random.below(2 * WRONG_MS_MAX as u64) as i64 - WRONG_MS_MAX;
+        self.machine.world.clock.jump_wall(wrong_ms - self.wrong_ms);
+        self.wrong_ms = wrong_ms;
     }
 
     /// One operation fails, the next succeed: what fails twice may rightly end the node.
