@@ -10,6 +10,7 @@
 //! | record batches | [`batch`], [`record`], [`builder`], [`compression`], [`validate`] |
 //! | what a log remembers | [`producers`], [`epochs`], [`index`] |
 //! | memory and I/O as data | [`buffer`], [`io`], [`simulated`] |
+//! | how long things take | [`latency`] |
 
 pub mod batch;
 pub mod buffer;
@@ -22,6 +23,7 @@ pub mod error;
 pub mod index;
 pub mod io;
 pub mod journal;
+pub mod latency;
 pub mod log;
 pub mod producers;
 pub mod record;

@@ -17,6 +17,7 @@ pub(crate) mod deferred;
 mod fetch;
 pub(crate) mod files;
 mod journaling;
+pub mod metrics;
 pub mod outcome;
 pub(crate) mod purpose;
 mod read;

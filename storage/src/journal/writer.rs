@@ -21,6 +21,7 @@ use super::format::{self, Body, ExtentHeader, GROUP_HEADER_BYTES, GroupHeader};
 use super::{DIRECTORY, EXTENT_BYTES, FIRST_EXTENT_BYTES, extent_path};
 use crate::buffer::{Pool, Slice};
 use crate::io::{self, BLOCK_BYTES, Failure, Op, OpenMode};
+use crate::latency::Latencies;
 use crate::log::{Durability, LogId, Slot};
 use crate::store::files::{FileKey, FileOp, Files};
 use crate::store::purpose::Purpose;
@@ -68,6 +69,8 @@ pub(crate) struct Pending {
     pub(crate) body: Body<Bytes>,
     /// Rises with every snapshot a checkpoint takes.
     pub(crate) order: u64,
+    /// When it came, by the monotonic clock.
+    pub(crate) pushed_ns: u64,
 }
 
 #[derive(Debug)]
@@ -96,6 +99,32 @@ struct Group {
     seed: u32,
     failures: u32,
     is_written: bool,
+    /// When its write was handed over.
+    written_ns: u64,
+}
+
+/// What a journal has counted since its start.
+#[derive(Debug, Default)]
+pub(crate) struct Counted {
+    pub(crate) groups: u64,
+    pub(crate) entries: u64,
+    pub(crate) bytes: u64,
+    /// From handing a group's write over until it ended well.
+    pub(crate) group_write: Latencies,
+    /// From the push of an appended batch until then.
+    pub(crate) append_to_durable: Latencies,
+}
+
+impl Counted {
+    fn count(&mut self, group: &Group, now_ns: u64) {
+        self.groups += 1;
+        self.entries += group.entries.len() as u64;
+        self.bytes += group.bytes as u64;
+        self.group_write.record(now_ns.saturating_sub(group.written_ns));
+        for entry in group.entries.iter().filter(|entry| matches!(entry.body, Body::Append { .. })) {
+            self.append_to_durable.record(now_ns.saturating_sub(entry.pushed_ns));
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,6 +200,7 @@ pub(crate) struct Journal {
     /// Set while zero-filling fails for want of room.
     is_fill_refused: bool,
     next_number: u64,
+    counted: Counted,
     #[cfg(feature = "planted-faults")]
     pub(crate) planted: Option<crate::store::PlantedFault>,
 }
@@ -198,6 +228,7 @@ impl Journal {
             is_fill_refused: false,
             // Even numbers for one journal of the shard, odd ones for the other; 0 is recovery's.
             next_number: if identity.durability == Durability::Durable { 2 } else { 1 },
+            counted: Counted::default(),
             #[cfg(feature = "planted-faults")]
             planted: None,
         }
@@ -350,7 +381,7 @@ impl Journal {
     }
 
     /// Starts writing the gathered group if none is in flight, and preparing the next extent.
-    pub(crate) fn submit(&mut self, files: &mut Files<Purpose>) {
+    pub(crate) fn submit(&mut self, files: &mut Files<Purpose>, now_ns: u64) {
         if self.group.is_none() {
             self.form_group();
         }
@@ -360,7 +391,7 @@ impl Journal {
         if !self.make_room(group_bytes) {
             return;
         }
-        self.write_group(files);
+        self.write_group(files, now_ns);
     }
 
     fn form_group(&mut self) {
@@ -380,7 +411,8 @@ impl Journal {
         let first_sequence = self.next_sequence;
         self.next_sequence += entries.len() as u64;
         let seed = self.seed;
-        self.group = Some(Group { entries, bytes, first_sequence, seed, failures: 0, is_written: false });
+        self.group =
+            Some(Group { entries, bytes, first_sequence, seed, failures: 0, is_written: false, written_ns: 0 });
     }
 
     /// Makes the active extent one with room for a group; whether there is one.
@@ -408,7 +440,7 @@ impl Journal {
         true
     }
 
-    fn write_group(&mut self, files: &mut Files<Purpose>) {
+    fn write_group(&mut self, files: &mut Files<Purpose>, now_ns: u64) {
         let mode = self.mode();
         let group = self.group.as_mut().expect("formed before");
         let active = self.active.as_mut().expect("made room before");
@@ -460,6 +492,7 @@ impl Journal {
         files.request(key, || path.clone(), mode, write, Purpose::Journal(self.identity.durability));
         active.position += (header_bytes + group_bytes) as u64;
         group.is_written = true;
+        group.written_ns = now_ns;
     }
 
     /// With the fault planted that acknowledges early: the entries of the group in flight.
@@ -469,11 +502,12 @@ impl Journal {
     }
 
     /// The write of the group in flight ended.
-    pub(crate) fn written(&mut self, result: Result<(), Failure>) -> Written {
+    pub(crate) fn written(&mut self, result: Result<(), Failure>, now_ns: u64) -> Written {
         let group = self.group.as_mut().expect("one group is in flight");
         match result {
             Ok(()) => {
                 let group = self.group.take().expect("just seen");
+                self.counted.count(&group, now_ns);
                 self.durable_before = self.next_sequence;
                 if self.active.as_ref().is_some_and(|active| active.ordinal < self.trusted_from) {
                     self.used.extend(self.active.take());
@@ -489,6 +523,17 @@ impl Journal {
                 if group.failures >= FAILURES_MAX { Written::Lost(failure) } else { Written::Again }
             }
         }
+    }
+
+    /// What it has counted so far.
+    pub(crate) fn counted(&self) -> &Counted {
+        &self.counted
+    }
+
+    /// When the oldest entry came that is not written yet, if there is one.
+    pub(crate) fn oldest_waiting(&self) -> Option<u64> {
+        let in_flight = self.group.as_ref().and_then(|group| group.entries.first());
+        in_flight.or(self.gathering.front()).map(|entry| entry.pushed_ns)
     }
 
     /// Gives back the memory of a group's entries.

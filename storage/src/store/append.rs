@@ -14,7 +14,7 @@ use crate::io::{BLOCK_BYTES, Done, Failure, OpenMode};
 use crate::journal::format::{Body, Place};
 use crate::log::state::{Log, SegmentTail};
 use crate::log::{LogId, Now, Slot};
-use crate::producers::{Offsets, Outcome};
+use crate::producers::{Offsets, Outcome, SeenBatch};
 use crate::scan::Progress;
 use crate::segment::{SEGMENT_BYTES_MAX, Segment, segment_path};
 use crate::tail::Tail;
@@ -39,14 +39,19 @@ impl Store {
     /// Appends one batch. Nothing is durable until [`Event::Durable`] says so.
     pub fn append(&mut self, slot: Slot, records: &[u8], origin: Origin, leader_epoch: i32, now: Now) -> Append {
         self.now = now;
-        if let Some(refusal) = self.refusal() {
-            return refusal;
+        let refusal = self.refusal();
+        if let Some(Append::Failed) = refusal {
+            return Append::Failed;
         }
         let rules = self.rules(slot, origin);
         let batch = match validate::validate_header(records, &rules) {
             Ok(batch) => batch,
             Err(rejection) => return Append::Rejected(rejection),
         };
+        if let Some(refusal) = refusal {
+            // What is there already needs no room: its producer must not be told that it was not appended.
+            return duplicate(self.log(slot), &batch).unwrap_or(refusal);
+        }
         if !self.log(slot).deferred.is_empty() {
             return self.defer(slot, records, origin, leader_epoch, Stage::New);
         }
@@ -393,15 +398,28 @@ fn check_producer(log: &Log, valid: &Valid) -> Option<Append> {
     let producer = valid.producer.filter(|_| !valid.is_control)?;
     match log.producers.check(producer, valid.record_count) {
         Outcome::Accept => None,
-        Outcome::Duplicate(seen) => Some(Append::Duplicate {
-            base_offset: seen.base_offset,
-            last_offset: seen.last_offset,
-            timestamp: seen.timestamp,
-        }),
+        Outcome::Duplicate(seen) => Some(repeated(seen)),
         Outcome::DuplicateTooOld { expected, got } | Outcome::OutOfOrder { expected, got } => {
             Some(Append::OutOfOrder { expected, found: got })
         }
         Outcome::FencedEpoch { current, got } => Some(Append::Fenced { current, found: got }),
+    }
+}
+
+fn repeated(seen: SeenBatch) -> Append {
+    Append::Duplicate { base_offset: seen.base_offset, last_offset: seen.last_offset, timestamp: seen.timestamp }
+}
+
+/// The answer to a batch that the log has already.
+fn duplicate(log: &Log, batch: &batch::Batch<'_>) -> Option<Append> {
+    let producer = batch.producer().filter(|_| !batch.attributes().is_control())?;
+    let record_count = u32::try_from(batch.record_count()).ok().filter(|&count| count > 0)?;
+    match log.producers.check(producer, record_count) {
+        Outcome::Duplicate(seen) => Some(repeated(seen)),
+        Outcome::Accept
+        | Outcome::DuplicateTooOld { .. }
+        | Outcome::OutOfOrder { .. }
+        | Outcome::FencedEpoch { .. } => None,
     }
 }
 

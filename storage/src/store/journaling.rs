@@ -17,16 +17,17 @@ pub(super) const RETRY_NS: u64 = 1_000_000_000;
 impl Store {
     /// Gives an entry of a log to its journal.
     pub(super) fn journal(&mut self, slot: Slot, body: EntryBody) {
-        let order = self.order;
+        let (order, pushed_ns) = (self.order, self.now.monotonic_ns);
         let log = self.log_mut(slot);
         let (id, durability) = (log.id, log.config.durability);
         let is_named = std::mem::replace(&mut log.is_directory_journaled, true);
         let name = (!is_named).then(|| Arc::clone(&log.directory));
         let journal = self.journal_of(durability);
         if let Some(name) = name {
-            journal.push(Pending { slot, log: id, body: Body::Directory { name: Bytes::Name(name) }, order });
+            let body = Body::Directory { name: Bytes::Name(name) };
+            journal.push(Pending { slot, log: id, body, order, pushed_ns });
         }
-        journal.push(Pending { slot, log: id, body, order });
+        journal.push(Pending { slot, log: id, body, order, pushed_ns });
     }
 
     /// Raises the log's start; [`Event::StartDurable`] follows. An offset that is not above the start or beyond
@@ -69,8 +70,9 @@ impl Store {
     }
 
     pub(super) fn submit_journals(&mut self) {
-        self.durable_journal.submit(&mut self.files);
-        self.cached_journal.submit(&mut self.files);
+        let now_ns = self.now.monotonic_ns;
+        self.durable_journal.submit(&mut self.files, now_ns);
+        self.cached_journal.submit(&mut self.files, now_ns);
         #[cfg(feature = "planted-faults")]
         if self.options.planted == Some(super::PlantedFault::AcknowledgeBeforeCompletion) {
             let early: Vec<_> =
@@ -82,8 +84,9 @@ impl Store {
     }
 
     pub(super) fn group_written(&mut self, durability: Durability, result: Result<(), Failure>) {
+        let now_ns = self.now.monotonic_ns;
         let journal = self.journal_of(durability);
-        match journal.written(result) {
+        match journal.written(result, now_ns) {
             Written::Durable(entries) => {
                 for entry in &entries {
                     if let Body::LogStart { start_offset } = entry.body

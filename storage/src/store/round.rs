@@ -115,6 +115,8 @@ pub(super) struct Rounds {
     is_refused: bool,
     not_before_ns: u64,
     is_final_done: bool,
+    /// Rounds that were finished, and that were given up, since the start.
+    counted: (u64, u64),
 }
 
 impl Rounds {
@@ -130,7 +132,13 @@ impl Rounds {
             is_refused: false,
             not_before_ns: 0,
             is_final_done: false,
+            counted: (0, 0),
         }
+    }
+
+    /// Rounds that were finished, and that were given up, since the start.
+    pub(super) fn counted(&self) -> (u64, u64) {
+        self.counted
     }
 
     pub(super) fn is_active(&self) -> bool {
@@ -338,6 +346,7 @@ impl Store {
             self.cached_journal.free_until(ordinal, &mut self.files);
         }
         self.rounds.writer.finished(self.identity, &mut self.files);
+        self.rounds.counted.0 += 1;
         self.rounds.tombstones.extend(round.deleted);
         self.rounds.failures = 0;
         self.rounds.is_refused = false;
@@ -357,6 +366,7 @@ impl Store {
         self.rounds.not_before_ns = self.now.monotonic_ns + RETRY_NS;
         self.retry_at.get_or_insert(self.now.monotonic_ns + RETRY_NS);
         self.rounds.writer.aborted();
+        self.rounds.counted.1 += 1;
         if failure.errno == libc::ENOSPC {
             self.rounds.is_refused = true;
             self.set_disk_full();

@@ -18,11 +18,16 @@ use storage::{Error, LogConfig, LogId, Now, Slot};
 /// Where time starts in these tests.
 pub(crate) const START_MS: i64 = 1_700_000_000_000;
 
+/// No space left on device.
+const ENOSPC: i32 = 28;
+
 #[derive(Default)]
 struct Files {
     open: BTreeMap<FileId, File>,
     /// Synced writes that will fail, after a part of their effect.
     failures: u32,
+    /// No write finds room.
+    is_full: bool,
 }
 
 impl Files {
@@ -40,6 +45,7 @@ impl Files {
                 return Ok(Done::Opened { length, direct: false });
             }
             Op::Close { file } => drop(self.open.remove(&file).expect("open")),
+            Op::Write { .. } if self.is_full => return Err(std::io::Error::from_raw_os_error(ENOSPC)),
             Op::Write { file, position, data, durability: Durability::Synced } if self.failures > 0 => {
                 self.failures -= 1;
                 self.open[&file].write_all_at(&data[0][..100], position + 20)?;
@@ -130,6 +136,11 @@ impl Node {
     /// Lets the shard's next synced writes fail.
     pub(crate) fn fail_synced_writes(&mut self, shard: usize, count: u32) {
         self.files[shard].failures = count;
+    }
+
+    /// Fills the shard's disk.
+    pub(crate) fn fill_disk(&mut self, shard: usize) {
+        self.files[shard].is_full = true;
     }
 
     pub(crate) fn pass(&mut self, ms: u64) {

@@ -187,6 +187,24 @@ fn a_first_batch_that_is_larger_than_the_first_extent_becomes_durable() {
     }
 }
 
+/// Its producer would be told that nothing was appended, and yet the batches behind it be taken.
+#[test]
+fn a_full_disk_does_not_hide_that_a_batch_was_appended_before() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut node = Node::start(directory.path(), 1);
+    let log = node.attach(1, LogConfig::default());
+    let first = offsets(&node.append(log, &produced(7, 0)));
+    node.settle();
+    node.fill_disk(0);
+    assert!(matches!(node.append(log, &produced(7, 1)), Append::Appended { .. }));
+    node.settle();
+    assert!(node.events.iter().any(|(_, event)| matches!(event, Event::DiskFull)));
+    let repeated = node.append(log, &produced(7, 0));
+    assert!(matches!(repeated, Append::Duplicate { .. }), "{repeated:?}");
+    assert_eq!(offsets(&repeated), first);
+    assert_eq!(node.append(log, &produced(7, 2)), Append::Full(Full::Disk));
+}
+
 /// A shard that went to sleep after the turn of such an append would never wake up for it.
 #[test]
 fn an_append_that_waits_is_work_in_the_same_turn() {

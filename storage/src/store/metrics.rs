@@ -1,0 +1,92 @@
+//! What a store tells of itself to whoever watches the node. Asking costs a walk over a few histograms and nothing else.
+
+use super::Store;
+use crate::journal::writer;
+use crate::latency::Distribution;
+
+/// A store's counters since its start, and what it holds now.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The journal that a group is written to the device for.
+    pub durable_journal: Journal,
+    /// The journal that is written to the page cache.
+    pub cached_journal: Journal,
+    /// Rounds from tails to segments that ended with a checkpoint.
+    pub checkpoints: u64,
+    /// Rounds that were given up and begun anew.
+    pub checkpoints_failed: u64,
+    /// Memory for appended records.
+    pub tails: Memory,
+    /// Memory for reads from disk.
+    pub buffers: Memory,
+    /// Whether appends are refused for want of room on the disk.
+    pub is_disk_full: bool,
+}
+
+/// One journal's counters since the start.
+#[derive(Debug, Clone, Default)]
+pub struct Journal {
+    /// Groups written.
+    pub groups: u64,
+    /// Entries in them.
+    pub entries: u64,
+    /// Their bytes, without the padding to whole blocks.
+    pub bytes: u64,
+    /// From handing a group to the disk until it was written.
+    pub group_write: Distribution,
+    /// From the append of a batch until it was durable (in the page cache, for a cached journal).
+    pub append_to_durable: Distribution,
+    /// How long the oldest entry that is not written yet has waited, in nanoseconds; 0 if none waits.
+    pub oldest_waiting_ns: u64,
+    /// Extents that are full and wait for a checkpoint.
+    pub used_extents: usize,
+}
+
+/// A bounded memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Memory {
+    /// Bytes in use.
+    pub used_bytes: usize,
+    /// The most that may be in use.
+    pub budget_bytes: usize,
+}
+
+impl Store {
+    /// What the store has done and holds, at monotonic time `now_ns`.
+    #[must_use]
+    pub fn metrics(&self, now_ns: u64) -> Snapshot {
+        let memory =
+            |pool: &crate::buffer::Pool| Memory { used_bytes: pool.used_bytes(), budget_bytes: pool.budget_bytes() };
+        let (checkpoints, checkpoints_failed) = self.rounds.counted();
+        Snapshot {
+            durable_journal: self.durable_journal.metrics(now_ns),
+            cached_journal: self.cached_journal.metrics(now_ns),
+            checkpoints,
+            checkpoints_failed,
+            tails: memory(&self.tails),
+            buffers: memory(&self.buffers),
+            is_disk_full: self.is_disk_full,
+        }
+    }
+
+    /// Whether appends are refused for want of room on the disk.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        self.is_disk_full
+    }
+}
+
+impl writer::Journal {
+    fn metrics(&self, now_ns: u64) -> Journal {
+        let counted = self.counted();
+        Journal {
+            groups: counted.groups,
+            entries: counted.entries,
+            bytes: counted.bytes,
+            group_write: counted.group_write.distribution(),
+            append_to_durable: counted.append_to_durable.distribution(),
+            oldest_waiting_ns: self.oldest_waiting().map_or(0, |pushed_ns| now_ns.saturating_sub(pushed_ns)),
+            used_extents: self.used_extents(),
+        }
+    }
+}
