@@ -17,6 +17,7 @@
 //! | [`dispatch`] | from a frame to the handler of its API |
 //! | [`produce`], [`fetch`], [`offsets`] | the data path |
 //! | [`partitions`] | the partitions placed here: store, replica, waiters |
+//! | [`cluster`] | what each shard answers about the cluster from its image |
 //! | [`control`] | metadata: the controller (on shard 0), images, topics coming and going |
 //! | [`groups`], [`scatter`] | the coordinators of the `__consumer_offsets` partitions placed here; requests to several of them |
 //! | [`peers`], [`mail`] | other shards |
@@ -24,6 +25,7 @@
 
 mod by_shard;
 pub mod connections;
+mod cluster;
 pub mod control;
 pub mod dispatch;
 pub mod fetch;

@@ -12,7 +12,10 @@
 //! that is visible can be taken back. Should an append fail for good, [`Controller::roll_back`] forgets all that is
 //! not published.
 
+mod grow;
+
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use net::Uuid;
@@ -26,6 +29,8 @@ use super::names;
 use super::producer_ids::{PRODUCER_ID_BLOCK, ProducerIds};
 use super::record::{NewPartition, Record};
 use crate::config::{self, NodeConfig, Overrides};
+
+pub use grow::{CreatePartitions, NewPartitions, NotGrown};
 
 /// What the controller takes from the node's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,8 +131,8 @@ pub enum NotDeleted {
     Unclear,
 }
 
-impl std::fmt::Display for NotDeleted {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for NotDeleted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             NotDeleted::Disabled => "Topics cannot be deleted: delete.topic.enable is false on this broker.",
             NotDeleted::UnknownName => "There is no topic of that name.",
@@ -375,20 +380,7 @@ fn check_assignments(image: &Image, topic: &NewTopic<'_>) -> Result<Vec<Vec<i32>
         if usize::try_from(partition) != Ok(expected) {
             return wrong("The assigned partitions must be numbered from 0 without gaps.".to_owned());
         }
-        if replicas.is_empty() {
-            return wrong(format!("Partition {partition} is assigned no replica."));
-        }
-        if replicas.len() != size {
-            return wrong(format!("Partition {partition} is assigned {} replicas, others {size}.", replicas.len()));
-        }
-        for (at, broker) in replicas.iter().enumerate() {
-            if replicas[..at].contains(broker) {
-                return wrong(format!("Partition {partition} is assigned to broker {broker} more than once."));
-            }
-            if !image.broker_ids().contains(broker) {
-                return wrong(format!("Partition {partition} is assigned to broker {broker}, which does not exist."));
-            }
-        }
+        image.check_replicas(partition, replicas, size).map_err(Refusal::Assignment)?;
     }
     Ok(chosen.into_values().map(<[i32]>::to_vec).collect())
 }

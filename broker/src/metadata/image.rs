@@ -318,6 +318,26 @@ impl Image {
     pub fn shards(&self) -> u16 {
         self.shards
     }
+    /// Checks the replicas that a client chose for a partition, of which there are to be `size`; else says what is
+    /// wrong with them.
+    pub(super) fn check_replicas(&self, partition: i32, replicas: &[i32], size: usize) -> Result<(), String> {
+        if replicas.is_empty() {
+            return Err(format!("Partition {partition} is assigned no replica."));
+        }
+        if replicas.len() != size {
+            return Err(format!("Partition {partition} is assigned {} replicas, others {size}.", replicas.len()));
+        }
+        for (at, broker) in replicas.iter().enumerate() {
+            if replicas[..at].contains(broker) {
+                return Err(format!("Partition {partition} is assigned to broker {broker} more than once."));
+            }
+            if !self.broker_ids().contains(broker) {
+                return Err(format!("Partition {partition} is assigned to broker {broker}, which does not exist."));
+            }
+        }
+        Ok(())
+    }
+
 
     /// The broker's own settings, the defaults of topics.
     pub fn settings(&self) -> &Arc<Settings> {

@@ -462,3 +462,9 @@ impl Shard {
         Client { id: client_id.unwrap_or_default().to_owned(), host }
     }
 }
+    /// The name of the listener that a connection came in on.
+    pub(super) fn listener_name(&mut self, connection: ConnectionKey) -> &str {
+        let open = self.connections.by_key(connection).expect("it just sent a request");
+        &self.listeners[usize::from(open.connection.origin().listener.0)].name
+    }
+

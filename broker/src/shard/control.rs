@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use net::api::{create_topics, delete_topics, init_producer_id};
+use net::api::{alter_client_quotas, create_partitions, create_topics, delete_topics, init_producer_id};
 use net::{ApiKey, Message};
 use replication::replica::Replica;
 use storage::LogId;
@@ -235,6 +235,16 @@ impl Shard {
                 let request = delete_topics::Request::from_prefix(body, version)?;
                 let answer = api::delete_topics(&request, version, &mut control.controller);
                 (encode(&answer.response, version), answer.change)
+            }
+            ApiKey::AlterClientQuotas => {
+                let request = alter_client_quotas::Request::from_prefix(body, version)?;
+                let (response, change) = api::alter_client_quotas(&request, &mut control.controller);
+                (encode(&response, version), change)
+            }
+            ApiKey::CreatePartitions => {
+                let request = create_partitions::Request::from_prefix(body, version)?;
+                let (response, change) = api::create_partitions(&request, &mut control.controller);
+                (encode(&response, version), change)
             }
             ApiKey::InitProducerId => {
                 init_producer_id::Request::from_prefix(body, version)?;

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use net::api::{api_versions, describe_cluster, describe_configs, find_coordinator, metadata};
+use net::api::{api_versions, describe_client_quotas, describe_cluster, describe_configs, find_coordinator, metadata};
 use net::{ApiKey, DecodeError, Frame, Message as _, Reader, RequestHeader};
 
 use super::connections::{ConnectionKey, Forwarding, Responder};
@@ -130,7 +130,17 @@ impl Shard {
                     self.auto_create(vec![CONSUMER_OFFSETS.to_owned()]);
                 }
             }
-            ApiKey::CreateTopics | ApiKey::DeleteTopics | ApiKey::InitProducerId => {
+            ApiKey::DescribeTopicPartitions
+            | ApiKey::ElectLeaders
+            | ApiKey::AlterPartitionReassignments
+            | ApiKey::ListPartitionReassignments
+            | ApiKey::DescribeQuorum
+            | ApiKey::UnregisterBroker => self.cluster_request(responder, key, version, body)?,
+            ApiKey::CreateTopics
+            | ApiKey::CreatePartitions
+            | ApiKey::DeleteTopics
+            | ApiKey::InitProducerId
+            | ApiKey::AlterClientQuotas => {
                 self.handle_at(METADATA_SHARD.into(), responder, key, version, client_id, frame, body_start)?;
             }
             _ => self.group_request(responder, key, version, client_id, frame, body_start)?,
@@ -139,7 +149,7 @@ impl Shard {
     }
 
     /// What a request about metadata is answered from.
-    fn view(&mut self, responder: Responder) -> (Arc<Image>, Arc<NodeConfig>, Endpoint) {
+    pub(super) fn view(&mut self, responder: Responder) -> (Arc<Image>, Arc<NodeConfig>, Endpoint) {
         (Arc::clone(&self.image), Arc::clone(&self.config), self.endpoint(responder.connection))
     }
 
@@ -189,7 +199,11 @@ impl Shard {
         client: &Client,
     ) -> Result<(), DecodeError> {
         match key {
-            ApiKey::CreateTopics | ApiKey::DeleteTopics | ApiKey::InitProducerId => {
+            ApiKey::CreateTopics
+            | ApiKey::CreatePartitions
+            | ApiKey::DeleteTopics
+            | ApiKey::InitProducerId
+            | ApiKey::AlterClientQuotas => {
                 self.control_request(origin, key, version, body)
             }
             _ => self.coordinate(origin, key, version, body, client),
@@ -197,7 +211,12 @@ impl Shard {
     }
 }
 
-fn context<'a>(image: &'a Image, config: &'a NodeConfig, endpoint: &'a Endpoint, version: i16) -> api::Context<'a> {
+pub(super) fn context<'a>(
+    image: &'a Image,
+    config: &'a NodeConfig,
+    endpoint: &'a Endpoint,
+    version: i16,
+) -> api::Context<'a> {
     api::Context { image, config, host: &endpoint.host, port: endpoint.port, version }
 }
 

@@ -1,7 +1,9 @@
 //! Each API that the node advertises, in each version: a valid request, and an answer that both codecs read to its end.
 
+mod cluster;
+
 use net::api::{
-    api_versions, create_topics, delete_topics, describe_cluster, describe_configs, describe_groups, fetch,
+    api_versions, create_topics, delete_groups, delete_topics, describe_cluster, describe_configs, describe_groups, fetch,
     find_coordinator, heartbeat, init_producer_id, join_group, leave_group, list_groups, list_offsets, metadata,
     offset_commit, offset_fetch, offset_for_leader_epoch, produce, sync_group,
 };
@@ -125,6 +127,13 @@ impl<'b> World<'b> {
             ApiKey::DescribeCluster => Self::describe_cluster,
             _ => return Asked::Nothing,
         })
+            ApiKey::CreatePartitions => Self::create_partitions,
+            ApiKey::ElectLeaders => Self::elect_leaders,
+            ApiKey::AlterPartitionReassignments => Self::alter_partition_reassignments,
+            ApiKey::ListPartitionReassignments => Self::list_partition_reassignments,
+            ApiKey::DescribeQuorum => Self::describe_quorum,
+            ApiKey::UnregisterBroker => Self::unregister_broker,
+            ApiKey::DescribeTopicPartitions => Self::describe_topic_partitions,
     }
 
     fn api_versions(&self, version: i16) {

@@ -1,7 +1,7 @@
 //! Which error code a refusal is.
 
 use crate::error_code::ErrorCode;
-use crate::metadata::controller::NotDeleted;
+use crate::metadata::controller::{NotDeleted, NotGrown};
 use crate::metadata::create::Refusal;
 
 impl From<&Refusal> for ErrorCode {
@@ -28,6 +28,19 @@ impl From<&NotDeleted> for ErrorCode {
             NotDeleted::UnknownName => ErrorCode::UnknownTopicOrPartition,
             NotDeleted::UnknownId => ErrorCode::UnknownTopicId,
             NotDeleted::Duplicate | NotDeleted::Unclear => ErrorCode::InvalidRequest,
+        }
+    }
+}
+
+impl From<&NotGrown> for ErrorCode {
+    fn from(refusal: &NotGrown) -> Self {
+        match refusal {
+            NotGrown::UnknownTopic { .. } => ErrorCode::UnknownTopicOrPartition,
+            NotGrown::Duplicate { .. } | NotGrown::GroupsWouldMove => ErrorCode::InvalidRequest,
+            NotGrown::NoIncrease { .. } => ErrorCode::InvalidPartitions,
+            // Kafka answers -1; CreateTopics answers this, for the same limit.
+            NotGrown::TooMany { .. } => ErrorCode::PolicyViolation,
+            NotGrown::Assignment(_) => ErrorCode::InvalidReplicaAssignment,
         }
     }
 }

@@ -32,6 +32,13 @@ pub const SERVED: &[ApiKey] = &[
 
 /// The first version in which a client says what software it is (KIP-511).
 const SOFTWARE_SINCE: i16 = 3;
+    ApiKey::CreatePartitions,
+    ApiKey::ElectLeaders,
+    ApiKey::AlterPartitionReassignments,
+    ApiKey::ListPartitionReassignments,
+    ApiKey::DescribeQuorum,
+    ApiKey::UnregisterBroker,
+    ApiKey::DescribeTopicPartitions,
 
 /// Answers an ApiVersions request, versions 0 to 4. A client whose software name or version is malformed gets 42.
 pub fn api_versions(request: &Request<'_>, version: i16) -> Response<'static> {

@@ -1,0 +1,59 @@
+//! Requests about the cluster that any shard answers from the image it serves.
+
+use net::api::{
+    alter_partition_reassignments, describe_quorum, describe_topic_partitions, elect_leaders,
+    list_partition_reassignments, unregister_broker,
+};
+use net::{ApiKey, DecodeError, Message as _};
+
+use super::Shard;
+use super::connections::Responder;
+use super::dispatch::context;
+use crate::metadata::api;
+
+impl Shard {
+    /// Answers a request about the cluster.
+    pub(super) fn cluster_request(
+        &mut self,
+        responder: Responder,
+        key: ApiKey,
+        version: i16,
+        body: &[u8],
+    ) -> Result<(), DecodeError> {
+        let (image, config, endpoint) = self.view(responder);
+        let context = context(&image, &config, &endpoint, version);
+        match key {
+            ApiKey::DescribeTopicPartitions => {
+                let request = describe_topic_partitions::Request::from_prefix(body, version)?;
+                let response = api::describe_topic_partitions(&request, &context);
+                self.respond_message(responder, version, &response);
+            }
+            ApiKey::ElectLeaders => {
+                let request = elect_leaders::Request::from_prefix(body, version)?;
+                self.respond_message(responder, version, &api::elect_leaders(&request, &context));
+            }
+            ApiKey::AlterPartitionReassignments => {
+                let request = alter_partition_reassignments::Request::from_prefix(body, version)?;
+                let response = api::alter_partition_reassignments(&request, &context);
+                self.respond_message(responder, version, &response);
+            }
+            ApiKey::ListPartitionReassignments => {
+                let request = list_partition_reassignments::Request::from_prefix(body, version)?;
+                self.respond_message(responder, version, &api::list_partition_reassignments(&request));
+            }
+            ApiKey::DescribeQuorum => {
+                let request = describe_quorum::Request::from_prefix(body, version)?;
+                let now_ms = self.now.wall_ms;
+                let listener = self.listener_name(responder.connection);
+                let response = api::describe_quorum(&request, &context, listener, now_ms);
+                self.respond_message(responder, version, &response);
+            }
+            ApiKey::UnregisterBroker => {
+                let request = unregister_broker::Request::from_prefix(body, version)?;
+                self.respond_message(responder, version, &api::unregister_broker(&request, &context));
+            }
+            other => unreachable!("{other} is not about the cluster"),
+        }
+        Ok(())
+    }
+}
