@@ -51,7 +51,7 @@ pub struct Plan {
 ///
 /// # Panics
 /// If the key is not that of a group request: JoinGroup, SyncGroup, Heartbeat, LeaveGroup, OffsetCommit, OffsetFetch,
-/// DescribeGroups, ListGroups or DeleteGroups.
+/// DescribeGroups, ListGroups, DeleteGroups or OffsetDelete.
 pub fn split(
     key: ApiKey,
     version: i16,
@@ -77,6 +77,7 @@ pub fn split(
             return Ok((plan, parts.collect()));
         }
         ApiKey::DeleteGroups => decode::delete(version, body)?,
+        ApiKey::OffsetDelete => vec![decode::delete_offsets(version, body, context)?],
         _ => unreachable!("{key} is no group request"),
     };
     if key == ApiKey::DeleteGroups {

@@ -8,7 +8,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::classic::{Group, State};
 use super::effects::{AppendFailure, AppendId, Appends, Then, UnderWay};
-use super::message::{Now, Request};
+use super::message::{DeleteOffsetsReply, Now, Request};
 use super::offsets::Committed;
 use super::rebalance::Turn;
 use super::records::{self, GroupValue, Key, OffsetValue};
@@ -166,6 +166,7 @@ impl Coordinator {
             Request::Describe(group) => effects.replies.push((token, Reply::Describe(self.describe(group)))),
             Request::List(request) => effects.replies.push((token, Reply::List(self.list(&request)))),
             Request::Delete(group) => self.delete(token, group, now, effects),
+            Request::DeleteOffsets(request) => self.delete_offsets(token, request, effects),
         }
     }
 
@@ -234,7 +235,7 @@ impl Coordinator {
                     group.offsets.put(&topic, partition, committed);
                 }
             }
-            Then::Removed { offsets, groups: gone } => {
+            Then::Removed { offsets, groups: gone, reply } => {
                 for (group, topic, partition) in offsets {
                     if let Some(group) = groups.get_mut(&group) {
                         group.offsets.remove(&topic, partition);
@@ -247,6 +248,9 @@ impl Coordinator {
                     if let Some(token) = removal.token {
                         turn.reply(token, Reply::Delete(Outcome::Done));
                     }
+                }
+                if let Some((token, reply)) = reply {
+                    turn.reply(token, Reply::DeleteOffsets(reply));
                 }
             }
         }
@@ -295,7 +299,7 @@ impl Coordinator {
                 }
                 turn.reply(token, Reply::Commit(reply));
             }
-            Then::Removed { groups: gone, .. } => {
+            Then::Removed { groups: gone, reply, .. } => {
                 for removal in gone {
                     if let Some(group) = groups.get_mut(&removal.group)
                         && group.state == State::Dead
@@ -306,6 +310,10 @@ impl Coordinator {
                     if let Some(token) = removal.token {
                         turn.reply(token, Reply::Delete(group_outcome(failure)));
                     }
+                }
+                if let Some((token, _)) = reply {
+                    let refused = DeleteOffsetsReply::refused(group_outcome(failure));
+                    turn.reply(token, Reply::DeleteOffsets(refused));
                 }
             }
         }
@@ -349,7 +357,12 @@ fn group_outcome(failure: AppendFailure) -> Outcome {
 /// Reads and signs of life go on however many appends are under way.
 fn needs_append(request: &Request) -> bool {
     match request {
-        Request::Join(_) | Request::Sync(_) | Request::Leave(_) | Request::Commit(_) | Request::Delete(_) => true,
+        Request::Join(_)
+        | Request::Sync(_)
+        | Request::Leave(_)
+        | Request::Commit(_)
+        | Request::Delete(_)
+        | Request::DeleteOffsets(_) => true,
         Request::Heartbeat(_) | Request::Fetch(_) | Request::Describe(_) | Request::List(_) => false,
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::message::{CommitReply, FetchRequest, Protocol};
+use super::message::{CommitReply, DeleteOffsetsReply, FetchRequest, Protocol};
 use super::offsets::Committed;
 use super::records::Record;
 use super::{Reply, Token};
@@ -65,7 +65,12 @@ pub(super) enum Then {
     /// The offsets are committed.
     Committed { token: Token, reply: CommitReply, group: Arc<str>, offsets: Vec<(Arc<str>, i32, Committed)> },
     /// These offsets are gone, and with the last of its records the group itself, if asked for.
-    Removed { offsets: Vec<(Arc<str>, Arc<str>, i32)>, groups: Vec<Removal> },
+    Removed {
+        offsets: Vec<(Arc<str>, Arc<str>, i32)>,
+        groups: Vec<Removal>,
+        /// Who asked for the removal of offsets, if these were the last.
+        reply: Option<(Token, DeleteOffsetsReply)>,
+    },
 }
 
 /// A group that is gone once its tombstone is durable.

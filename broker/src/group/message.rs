@@ -441,6 +441,36 @@ pub struct ListReply {
     pub groups: Vec<ListedGroup>,
 }
 
+/// Partitions of one topic whose committed offsets are to be removed, each with why it cannot be as far as the caller
+/// knows: [`Outcome::Done`] if it can, [`Outcome::UnknownTopic`] if there is no such topic or partition. In the reply,
+/// how it ended.
+pub type DeletedOffsets = (Arc<str>, Vec<(i32, Outcome)>);
+
+/// Committed offsets to remove (KIP-496).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeleteOffsetsRequest {
+    /// The group.
+    pub group: Arc<str>,
+    /// The offsets.
+    pub topics: Vec<DeletedOffsets>,
+}
+
+/// The answer to [`DeleteOffsetsRequest`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeleteOffsetsReply {
+    /// How it ended as a whole; unless it was done there are no topics.
+    pub outcome: Outcome,
+    /// In the request's order.
+    pub topics: Vec<DeletedOffsets>,
+}
+
+impl DeleteOffsetsReply {
+    /// The answer to a removal of which nothing was done.
+    pub(super) fn refused(outcome: Outcome) -> DeleteOffsetsReply {
+        DeleteOffsetsReply { outcome, topics: Vec::new() }
+    }
+}
+
 /// Any request to a coordinator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
@@ -462,6 +492,8 @@ pub enum Request {
     List(ListRequest),
     /// Remove this group and its offsets.
     Delete(Arc<str>),
+    /// Remove committed offsets.
+    DeleteOffsets(DeleteOffsetsRequest),
 }
 
 impl Request {
@@ -474,6 +506,7 @@ impl Request {
             Request::Leave(request) => request.group.clone(),
             Request::Commit(request) => request.group.clone(),
             Request::Fetch(request) => request.group.clone(),
+            Request::DeleteOffsets(request) => request.group.clone(),
             Request::Describe(group) | Request::Delete(group) => group.clone(),
             Request::List(_) => Arc::from(""),
         }
@@ -495,6 +528,7 @@ impl Request {
             Request::Describe(group) => Reply::Describe(DescribedGroup::refused(group.clone(), outcome)),
             Request::List(_) => Reply::List(ListReply { outcome, groups: Vec::new() }),
             Request::Delete(_) => Reply::Delete(outcome),
+            Request::DeleteOffsets(_) => Reply::DeleteOffsets(DeleteOffsetsReply::refused(outcome)),
         }
     }
 }
@@ -520,4 +554,6 @@ pub enum Reply {
     List(ListReply),
     /// Whether the group is gone.
     Delete(Outcome),
+    /// Which offsets are gone.
+    DeleteOffsets(DeleteOffsetsReply),
 }

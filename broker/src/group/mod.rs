@@ -20,7 +20,7 @@
 //!
 //! - [`message`]: requests and replies; [`Outcome`] and its error codes
 //! - `classic`, `rebalance`: a group's state, and how it changes
-//! - `join`, `member_requests`, `commit`, `describe`: what each request does
+//! - `join`, `member_requests`, `commit`, `removal`, `describe`: what each request does
 //! - `offsets`, [`records`]: committed offsets; the records of the partition
 //! - `timers`, `effects`: deadlines; what goes out and what is under way
 
@@ -38,6 +38,7 @@ mod outcome;
 mod partition;
 mod rebalance;
 pub mod records;
+mod removal;
 mod subscription;
 mod timers;
 

@@ -80,6 +80,10 @@ impl Offsets {
         }
     }
 
+    pub(super) fn contains(&self, topic: &str, partition: i32) -> bool {
+        self.topics.get(topic).is_some_and(|partitions| partitions.contains_key(&partition))
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.topics.is_empty()
     }

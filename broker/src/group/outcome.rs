@@ -43,6 +43,8 @@ pub enum Outcome {
     GroupNotFound,
     /// The group has members.
     GroupNotEmpty,
+    /// A member of the group reads the topic.
+    Subscribed,
     /// The records of the request are larger than the partition accepts.
     TooLarge,
 }
@@ -71,6 +73,7 @@ impl Outcome {
             Outcome::UnknownTopicId => ErrorCode::UnknownTopicId,
             Outcome::GroupNotFound => ErrorCode::GroupIdNotFound,
             Outcome::GroupNotEmpty => ErrorCode::NonEmptyGroup,
+            Outcome::Subscribed => ErrorCode::GroupSubscribedToTopic,
             Outcome::TooLarge => ErrorCode::InvalidCommitOffsetSize,
         }
     }

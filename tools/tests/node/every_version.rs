@@ -5,7 +5,7 @@ mod cluster;
 use net::api::{
     api_versions, create_topics, delete_groups, delete_topics, describe_cluster, describe_configs, describe_groups, fetch,
     find_coordinator, heartbeat, init_producer_id, join_group, leave_group, list_groups, list_offsets, metadata,
-    offset_commit, offset_fetch, offset_for_leader_epoch, produce, sync_group,
+    offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch, produce, sync_group,
 };
 use net::{ApiKey, Request};
 
@@ -118,6 +118,8 @@ impl<'b> World<'b> {
             ApiKey::SyncGroup => Self::sync_group,
             ApiKey::DescribeGroups => Self::describe_groups,
             ApiKey::ListGroups => Self::list_groups,
+            ApiKey::DeleteGroups => Self::delete_groups,
+            ApiKey::OffsetDelete => Self::offset_delete,
             ApiKey::ApiVersions => Self::api_versions,
             ApiKey::CreateTopics => Self::create_topics,
             ApiKey::DeleteTopics => Self::delete_topics,
@@ -125,8 +127,6 @@ impl<'b> World<'b> {
             ApiKey::OffsetForLeaderEpoch => Self::offset_for_leader_epoch,
             ApiKey::DescribeConfigs => Self::describe_configs,
             ApiKey::DescribeCluster => Self::describe_cluster,
-            _ => return Asked::Nothing,
-        })
             ApiKey::CreatePartitions => Self::create_partitions,
             ApiKey::ElectLeaders => Self::elect_leaders,
             ApiKey::AlterPartitionReassignments => Self::alter_partition_reassignments,
@@ -134,6 +134,8 @@ impl<'b> World<'b> {
             ApiKey::DescribeQuorum => Self::describe_quorum,
             ApiKey::UnregisterBroker => Self::unregister_broker,
             ApiKey::DescribeTopicPartitions => Self::describe_topic_partitions,
+            _ => return Asked::Nothing,
+        })
     }
 
     fn api_versions(&self, version: i16) {
@@ -416,6 +418,27 @@ impl<'b> World<'b> {
         };
         let response = self.call(version, &request, |response| response.error_code);
         assert!(response.groups.iter().any(|listed| listed.group_id == group), "v{version}");
+    }
+
+    fn delete_groups(&self, version: i16) {
+        let group = self.broker.group("deleted");
+        self.commit(8, &group);
+        let request = delete_groups::Request { groups_names: vec![group.as_str().into()] };
+        let response = self.call(version, &request, |response| response.results[0].error_code);
+        assert_eq!(only(response.results).group_id, group, "v{version}");
+    }
+
+    fn offset_delete(&self, version: i16) {
+        let group = self.broker.group("offset-delete");
+        self.commit(8, &group);
+        let topic = offset_delete::RequestTopics {
+            name: self.topic.name.as_str().into(),
+            partitions: vec![offset_delete::RequestTopicsPartitions { partition_index: 0 }],
+        };
+        let request = offset_delete::Request { group_id: group.as_str().into(), topics: vec![topic] };
+        let response = self.call(version, &request, |response| response.error_code);
+        let partition = only(only(response.topics).partitions);
+        assert_eq!((partition.partition_index, partition.error_code), (0, 0), "v{version}");
     }
 
     fn create_request<'a>(&self, name: &'a str) -> create_topics::Request<'a> {

@@ -21,16 +21,16 @@ const FENCED_INSTANCE: i16 = 82;
 
 const SESSION_TIMEOUT_MS: i32 = 30_000;
 
-const JOIN: i16 = 9;
-const SYNC: i16 = 5;
+pub(crate) const JOIN: i16 = 9;
+pub(crate) const SYNC: i16 = 5;
 const HEARTBEAT: i16 = 4;
-const COMMIT: i16 = 9;
+pub(crate) const COMMIT: i16 = 9;
 const OFFSETS: i16 = 9;
-const LEAVE: i16 = 5;
+pub(crate) const LEAVE: i16 = 5;
 
-type Joined = join_group::Response<'static>;
+pub(crate) type Joined = join_group::Response<'static>;
 
-fn join_request<'a>(group: &'a str, member: &'a str, instance: Option<&'a str>) -> join_group::Request<'a> {
+pub(crate) fn join_request<'a>(group: &'a str, member: &'a str, instance: Option<&'a str>) -> join_group::Request<'a> {
     join_group::Request {
         group_id: group.into(),
         session_timeout_ms: SESSION_TIMEOUT_MS,
@@ -44,7 +44,7 @@ fn join_request<'a>(group: &'a str, member: &'a str, instance: Option<&'a str>) 
 }
 
 /// Joins as soon as there is a coordinator. A member without an id gets one and joins again.
-fn join(client: &mut Client, group: &str, member: &str, instance: Option<&str>) -> Joined {
+pub(crate) fn join(client: &mut Client, group: &str, member: &str, instance: Option<&str>) -> Joined {
     eventually("a coordinator", || {
         let answer = client.call(JOIN, &join_request(group, member, instance));
         if answer.error_code == MEMBER_ID_REQUIRED {
@@ -54,7 +54,7 @@ fn join(client: &mut Client, group: &str, member: &str, instance: Option<&str>) 
     })
 }
 
-fn sync_request<'a>(group: &'a str, joined: &'a Joined, assign: &[(&'a str, &'a str)]) -> sync_group::Request<'a> {
+pub(crate) fn sync_request<'a>(group: &'a str, joined: &'a Joined, assign: &[(&'a str, &'a str)]) -> sync_group::Request<'a> {
     let assignments = assign.iter().map(|&(member, share)| sync_group::RequestAssignments {
         member_id: member.into(),
         assignment: share.as_bytes().into(),
@@ -70,7 +70,7 @@ fn sync_request<'a>(group: &'a str, joined: &'a Joined, assign: &[(&'a str, &'a 
     }
 }
 
-fn beat(client: &mut Client, group: &str, member: &str, generation_id: i32, instance: Option<&str>) -> i16 {
+pub(crate) fn beat(client: &mut Client, group: &str, member: &str, generation_id: i32, instance: Option<&str>) -> i16 {
     let request = heartbeat::Request {
         group_id: group.into(),
         generation_id,
@@ -103,7 +103,7 @@ fn commit_request<'a>(
     }
 }
 
-fn commit(client: &mut Client, group: &str, member: (&str, i32), topic: &str) -> i16 {
+pub(crate) fn commit(client: &mut Client, group: &str, member: (&str, i32), topic: &str) -> i16 {
     let response = client.call(COMMIT, &commit_request(group, member, topic, "note"));
     only(only(response.topics).partitions).error_code
 }

@@ -8,6 +8,7 @@ mod bad_input;
 mod dispatch;
 mod every_version;
 mod fetch;
+mod group_admin;
 mod groups;
 mod limits;
 mod offsets;

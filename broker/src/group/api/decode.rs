@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use net::api::{
-    delete_groups, describe_groups, heartbeat, join_group, leave_group, list_groups, offset_commit, offset_fetch,
-    sync_group,
+    delete_groups, describe_groups, heartbeat, join_group, leave_group, list_groups, offset_commit, offset_delete,
+    offset_fetch, sync_group,
 };
 use net::{DecodeError, Message, Uuid};
 
 use super::Context;
 use crate::group::message::{
-    Assignment, CommitPartition, CommitRequest, CommitTopic, FetchRequest, FetchTopic, HeartbeatRequest, JoinRequest,
-    LeaveRequest, LeavingMember, ListRequest, Protocol, SyncRequest,
+    Assignment, CommitPartition, CommitRequest, CommitTopic, DeleteOffsetsRequest, FetchRequest, FetchTopic,
+    HeartbeatRequest, JoinRequest, LeaveRequest, LeavingMember, ListRequest, Protocol, SyncRequest,
 };
 use crate::group::{Outcome, Request};
 use crate::metadata::names::CONSUMER_OFFSETS;
@@ -209,4 +209,19 @@ pub(super) fn delete(version: i16, body: &[u8]) -> Result<Vec<Request>, DecodeEr
     let mut seen = std::collections::BTreeSet::new();
     let groups = request.groups_names.iter().filter(|group| seen.insert(&***group));
     Ok(groups.map(|group| Request::Delete(text(group))).collect())
+}
+
+pub(super) fn delete_offsets(version: i16, body: &[u8], context: &Context<'_>) -> Result<Request, DecodeError> {
+    let request = offset_delete::Request::from_prefix(body, version)?;
+    let topics = request.topics.iter().map(|named| {
+        let topic = context.image.topic(&named.name);
+        let known = |index| match topic.and_then(|topic| topic.partition(index)) {
+            Some(_) => Outcome::Done,
+            None => Outcome::UnknownTopic,
+        };
+        let partitions = named.partitions.iter().map(|partition| partition.partition_index);
+        let name = topic.map_or_else(|| text(&named.name), |topic| topic.name.clone());
+        (name, partitions.map(|index| (index, known(index))).collect())
+    });
+    Ok(Request::DeleteOffsets(DeleteOffsetsRequest { group: text(&request.group_id), topics: topics.collect() }))
 }

@@ -4,16 +4,16 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use net::api::{
-    delete_groups, describe_groups, heartbeat, join_group, leave_group, list_groups, offset_commit, offset_fetch,
-    sync_group,
+    delete_groups, describe_groups, heartbeat, join_group, leave_group, list_groups, offset_commit, offset_delete,
+    offset_fetch, sync_group,
 };
 use net::{ApiKey, Uuid};
 
 use super::Plan;
 use super::decode::FETCH_GROUPS_VERSION;
 use crate::group::message::{
-    CommitReply, DescribedGroup, FetchReply, FetchedPartition, FetchedTopic, JoinReply, LeaveReply, ListReply,
-    SyncReply,
+    CommitReply, DeleteOffsetsReply, DescribedGroup, FetchReply, FetchedPartition, FetchedTopic, JoinReply, LeaveReply,
+    ListReply, SyncReply,
 };
 use crate::group::{Outcome, Reply, TopicId};
 
@@ -48,6 +48,7 @@ pub(super) fn response(plan: &Plan, replies: &[Reply], out: &mut Vec<u8>) {
         (ApiKey::DescribeGroups, replies) => describe(plan, replies).encode(out, version),
         (ApiKey::ListGroups, replies) => list(replies).encode(out, version),
         (ApiKey::DeleteGroups, replies) => delete(plan, replies).encode(out, version),
+        (ApiKey::OffsetDelete, [Reply::DeleteOffsets(reply)]) => delete_offsets(reply).encode(out, version),
         (key, replies) => unreachable!("{key} is not answered by {} such replies", replies.len()),
     }
 }
@@ -241,4 +242,18 @@ fn delete<'a>(plan: &'a Plan, replies: &[Reply]) -> delete_groups::Response<'a> 
         other => unreachable!("DeleteGroups is not answered by {other:?}"),
     });
     delete_groups::Response { throttle_time_ms: 0, results: results.collect() }
+}
+
+fn delete_offsets(reply: &DeleteOffsetsReply) -> offset_delete::Response<'_> {
+    let topics = reply.topics.iter().map(|(name, partitions)| offset_delete::ResponseTopics {
+        name: text(name),
+        partitions: partitions
+            .iter()
+            .map(|(partition, outcome)| offset_delete::ResponseTopicsPartitions {
+                partition_index: *partition,
+                error_code: code(*outcome),
+            })
+            .collect(),
+    });
+    offset_delete::Response { error_code: code(reply.outcome), topics: topics.collect(), ..Default::default() }
 }

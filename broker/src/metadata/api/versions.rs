@@ -27,11 +27,9 @@ pub const SERVED: &[ApiKey] = &[
     ApiKey::InitProducerId,
     ApiKey::OffsetForLeaderEpoch,
     ApiKey::DescribeConfigs,
+    ApiKey::DeleteGroups,
+    ApiKey::OffsetDelete,
     ApiKey::DescribeCluster,
-];
-
-/// The first version in which a client says what software it is (KIP-511).
-const SOFTWARE_SINCE: i16 = 3;
     ApiKey::CreatePartitions,
     ApiKey::ElectLeaders,
     ApiKey::AlterPartitionReassignments,
@@ -39,6 +37,10 @@ const SOFTWARE_SINCE: i16 = 3;
     ApiKey::DescribeQuorum,
     ApiKey::UnregisterBroker,
     ApiKey::DescribeTopicPartitions,
+];
+
+/// The first version in which a client says what software it is (KIP-511).
+const SOFTWARE_SINCE: i16 = 3;
 
 /// Answers an ApiVersions request, versions 0 to 4. A client whose software name or version is malformed gets 42.
 pub fn api_versions(request: &Request<'_>, version: i16) -> Response<'static> {
