@@ -4,6 +4,7 @@
 //! - [`turn`], [`pump`], [`driver`]: what a turn is, and what runs it on a core (or in the simulator)
 //! - [`metadata`]: topics and partitions: controller, image, requests about them
 //! - [`group`]: consumer groups and their committed offsets
+//! - [`quota`]: what clients may use, and how their use is measured
 //! - [`config`]: every property, from the command line to what a log goes by
 //! - [`assemble`], [`node`], [`listen`]: from a data directory and a configuration to a running node
 //! - [`error_code`] and `outcome`: Kafka's error codes, and the one place where outcomes become codes
@@ -18,5 +19,6 @@ pub mod metadata;
 pub mod node;
 mod outcome;
 pub mod pump;
+pub mod quota;
 pub mod shard;
 pub mod turn;

@@ -278,7 +278,7 @@ impl Controller {
         self.newest = published;
     }
 
-    fn accept(&mut self, records: Vec<Record>, image: Image) -> Change {
+    pub(super) fn accept(&mut self, records: Vec<Record>, image: Image) -> Change {
         assert!(!records.is_empty(), "a change changes something");
         self.newest = Arc::new(image);
         Change { records, image: Arc::clone(&self.newest) }
@@ -404,6 +404,6 @@ fn delete(image: &mut Image, target: Target<'_>) -> Result<Deleted, NotDeleted> 
 }
 
 /// Applies a record that was checked against this very image.
-fn apply(image: &mut Image, record: &Record) {
+pub(super) fn apply(image: &mut Image, record: &Record) {
     image.apply(record).expect("the record was made for this image");
 }

@@ -11,6 +11,7 @@ use super::placement::shard_of;
 use super::record::{NewPartition, Record, Unreadable};
 use super::shared_map::SharedMap;
 use crate::config::{Overrides, Settings, TopicConfig};
+use crate::quota::Quotas;
 
 /// All metadata at one offset. A clone shares nearly everything with its original, and a look-up allocates nothing.
 #[derive(Debug, Clone)]
@@ -27,6 +28,7 @@ pub struct Image {
     next_producer_id: i64,
     partition_count: usize,
     broker_configs: BTreeMap<Option<i32>, Overrides>,
+    quotas: Arc<Quotas>,
     by_name: SharedMap<Arc<str>, Arc<Topic>>,
     by_id: SharedMap<Uuid, Arc<Topic>>,
     /// Names by the form in which they collide, for those that can.
@@ -130,6 +132,7 @@ impl Image {
             next_producer_id: 0,
             partition_count: 0,
             broker_configs: BTreeMap::new(),
+            quotas: Arc::default(),
             by_name: SharedMap::default(),
             by_id: SharedMap::default(),
             by_collision_form: SharedMap::default(),
@@ -175,6 +178,7 @@ impl Image {
                 }
                 self.next_producer_id = *next;
             }
+            Record::ClientQuotaChanged { entity, limits } => Arc::make_mut(&mut self.quotas).set(entity, *limits),
         }
         self.next_offset += 1;
         Ok(())
@@ -338,7 +342,6 @@ impl Image {
         Ok(())
     }
 
-
     /// The broker's own settings, the defaults of topics.
     pub fn settings(&self) -> &Arc<Settings> {
         &self.settings
@@ -347,6 +350,11 @@ impl Image {
     /// What is set on a node (`Some`) or on all nodes (`None`) while they run.
     pub fn broker_overrides(&self, node_id: Option<i32>) -> Option<&Overrides> {
         self.broker_configs.get(&node_id)
+    }
+
+    /// What clients may use of each node.
+    pub fn quotas(&self) -> &Arc<Quotas> {
+        &self.quotas
     }
 
     /// The cluster's id; its text is what clients see. `None` before the first start is durable.
@@ -393,6 +401,7 @@ impl PartialEq for Image {
             && self.next_producer_id == other.next_producer_id
             && self.partition_count == other.partition_count
             && self.broker_configs == other.broker_configs
+            && self.quotas == other.quotas
             && self.settings == other.settings
             && self.by_name.iter().eq(other.by_name.iter())
             && self.by_id.iter().eq(other.by_id.iter())

@@ -21,6 +21,7 @@ mod image;
 pub mod names;
 mod placement;
 mod producer_ids;
+mod quotas;
 pub mod record;
 mod shared_map;
 
@@ -33,4 +34,5 @@ pub use identity::random_uuid;
 pub use image::{Image, Inconsistent, Partition, Topic};
 pub use placement::{METADATA_LOG_ID, METADATA_SHARD, shard_of};
 pub use producer_ids::{PRODUCER_ID_BLOCK, ProducerIds};
+pub use quotas::AlterQuota;
 pub use record::Record;

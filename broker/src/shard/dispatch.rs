@@ -120,6 +120,11 @@ impl Shard {
                 let response = api::describe_configs(request, &context(&image, &config, &endpoint, version));
                 self.respond_message(responder, version, &response);
             }
+            ApiKey::DescribeClientQuotas => {
+                let request = describe_client_quotas::Request::from_prefix(body, version)?;
+                let response = api::describe_client_quotas(&request, self.image.quotas());
+                self.respond_message(responder, version, &response);
+            }
             ApiKey::FindCoordinator => {
                 let request = find_coordinator::Request::from_prefix(body, version)?;
                 let (image, config, endpoint) = self.view(responder);
@@ -203,9 +208,7 @@ impl Shard {
             | ApiKey::CreatePartitions
             | ApiKey::DeleteTopics
             | ApiKey::InitProducerId
-            | ApiKey::AlterClientQuotas => {
-                self.control_request(origin, key, version, body)
-            }
+            | ApiKey::AlterClientQuotas => self.control_request(origin, key, version, body),
             _ => self.coordinate(origin, key, version, body, client),
         }
     }

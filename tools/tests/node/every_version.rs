@@ -9,6 +9,7 @@ use net::api::{
 };
 use net::{ApiKey, Request};
 
+use crate::quotas;
 use crate::support::batch;
 use crate::support::broker::{Broker, TIMEOUT_MS, Topic, is_passing, only, unique};
 use crate::support::client::Client;
@@ -134,6 +135,8 @@ impl<'b> World<'b> {
             ApiKey::DescribeQuorum => Self::describe_quorum,
             ApiKey::UnregisterBroker => Self::unregister_broker,
             ApiKey::DescribeTopicPartitions => Self::describe_topic_partitions,
+            ApiKey::DescribeClientQuotas => |world, version| quotas::describe(world.broker, version),
+            ApiKey::AlterClientQuotas => |world, version| quotas::alter(world.broker, version),
             _ => return Asked::Nothing,
         })
     }

@@ -14,6 +14,7 @@ mod limits;
 mod offsets;
 mod power_cut;
 mod produce;
+mod quotas;
 #[path = "../../../net/tests/codec/sample.rs"]
 mod sample;
 #[path = "../../../net/build/schema.rs"]

@@ -19,9 +19,9 @@ mod tests;
 
 pub use cluster::{FindCoordinatorAnswer, describe_cluster, find_coordinator, init_producer_id};
 pub use configs::describe_configs;
-pub use quotas::{alter_client_quotas, describe_client_quotas};
 pub use partitions::{DESCRIBED_PARTITIONS_MAX, create_partitions, describe_topic_partitions};
 pub use quorum::{describe_quorum, unregister_broker};
+pub use quotas::{alter_client_quotas, describe_client_quotas};
 pub use replicas::{alter_partition_reassignments, elect_leaders, list_partition_reassignments};
 pub use topics::{DeleteTopicsAnswer, create_topics, delete_topics};
 pub use versions::{SERVED, api_versions, api_versions_unsupported};

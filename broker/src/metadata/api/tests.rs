@@ -448,6 +448,8 @@ fn versions_are_those_a_live_kafka_advertises_of_what_is_served() {
             (22, 0, 5),
             (23, 2, 4),
             (32, 1, 4),
+            (48, 0, 1),
+            (49, 0, 1),
             (60, 0, 2)
         ]
     );

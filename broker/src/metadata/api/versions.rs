@@ -29,6 +29,8 @@ pub const SERVED: &[ApiKey] = &[
     ApiKey::DescribeConfigs,
     ApiKey::DeleteGroups,
     ApiKey::OffsetDelete,
+    ApiKey::DescribeClientQuotas,
+    ApiKey::AlterClientQuotas,
     ApiKey::DescribeCluster,
     ApiKey::CreatePartitions,
     ApiKey::ElectLeaders,

@@ -21,6 +21,7 @@ use std::fmt;
 use net::Uuid;
 
 use crate::config::Overrides;
+use crate::quota::{Entity, Limits};
 
 const HEADER_BYTES: usize = 8;
 
@@ -84,6 +85,13 @@ pub enum Record {
     ProducerIdsAllocated {
         /// The first free one.
         next: i64,
+    },
+    /// What an entity may use of each node.
+    ClientQuotaChanged {
+        /// The entity.
+        entity: Entity,
+        /// Everything that is limited for it from now on.
+        limits: Limits,
     },
 }
 

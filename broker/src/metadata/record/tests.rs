@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::quota::{Key, Name};
 
 fn overrides() -> impl Strategy<Value = Overrides> {
     prop::collection::btree_map("[a-z.]{1,12}", ".{0,12}", 0..4)
@@ -25,6 +26,26 @@ fn partitions() -> impl Strategy<Value = Vec<NewPartition>> {
     )
 }
 
+fn entity() -> impl Strategy<Value = Entity> {
+    let name = || any::<Option<String>>().prop_map(Name::from);
+    prop_oneof![
+        name().prop_map(Entity::User),
+        (name(), name()).prop_map(|(user, client)| Entity::UserClient(user, client)),
+        name().prop_map(Entity::Client),
+        name().prop_map(Entity::Ip),
+    ]
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    any::<[Option<u16>; Key::ALL.len()]>().prop_map(|values| {
+        let mut limits = Limits::default();
+        for (key, value) in Key::ALL.into_iter().zip(values) {
+            limits.set(key, value.map(|value| f64::from(value) + 1.0));
+        }
+        limits
+    })
+}
+
 fn record() -> impl Strategy<Value = Record> {
     prop_oneof![
         (uuid(), any::<i64>()).prop_map(|(cluster_id, created_ms)| Record::ClusterCreated { cluster_id, created_ms }),
@@ -45,6 +66,7 @@ fn record() -> impl Strategy<Value = Record> {
         (any::<Option<i32>>(), overrides())
             .prop_map(|(node_id, configs)| Record::BrokerConfigChanged { node_id, configs }),
         any::<i64>().prop_map(|next| Record::ProducerIdsAllocated { next }),
+        (entity(), limits()).prop_map(|(entity, limits)| Record::ClientQuotaChanged { entity, limits }),
     ]
 }
 
@@ -80,8 +102,8 @@ fn newer_kinds_and_versions_are_told_from_damage() {
         Record::decode(&changed)
     };
     assert_eq!(with(1, 2), Err(Unreadable::Newer { kind: 8, version: 2 }));
-    assert_eq!(with(0, 9), Err(Unreadable::Newer { kind: 9, version: 1 }));
-    assert!(with(0, 9).expect_err("newer").to_string().contains("written by a newer version of skein"));
+    assert_eq!(with(0, 200), Err(Unreadable::Newer { kind: 200, version: 1 }));
+    assert!(with(0, 200).expect_err("newer").to_string().contains("written by a newer version of skein"));
     assert_eq!(with(1, 0), Err(Unreadable::Damaged { kind: 8 }));
     assert_eq!(with(0, 0), Err(Unreadable::Damaged { kind: 0 }));
     assert_eq!(with(2, 1), Err(Unreadable::Damaged { kind: 8 }));
@@ -107,6 +129,14 @@ fn version_1_is_these_bytes() {
         Record::PartitionsAdded { topic_id: Uuid([9; 16]), partitions: Vec::new() },
         Record::BrokerConfigChanged { node_id: Some(1), configs: Overrides::new() },
         Record::ProducerIdsAllocated { next: 1000 },
+        Record::ClientQuotaChanged {
+            entity: Entity::UserClient(Name::Named("somebody".to_owned()), Name::Default),
+            limits: {
+                let mut limits = Limits::default();
+                limits.set(Key::Producer, Some(1024.0));
+                limits
+            },
+        },
     ];
     let written: Vec<String> =
         records.iter().map(|r| r.encode().iter().map(|b| format!("{b:02x}")).collect()).collect();

@@ -6,9 +6,10 @@ use rkyv::{Archive, Deserialize, Serialize};
 
 use super::{NewPartition, Record};
 use crate::config::Overrides;
+use crate::quota::{Entity, Key, Kind, Limits, Name};
 
 pub(super) const VERSION: u8 = 1;
-pub(super) const KIND_MAX: u8 = kind::PRODUCER_IDS_ALLOCATED;
+pub(super) const KIND_MAX: u8 = kind::CLIENT_QUOTA_CHANGED;
 
 mod kind {
     pub(super) const CLUSTER_CREATED: u8 = 1;
@@ -19,6 +20,7 @@ mod kind {
     pub(super) const PARTITIONS_ADDED: u8 = 6;
     pub(super) const BROKER_CONFIG_CHANGED: u8 = 7;
     pub(super) const PRODUCER_IDS_ALLOCATED: u8 = 8;
+    pub(super) const CLIENT_QUOTA_CHANGED: u8 = 9;
 }
 
 #[derive(Archive, Serialize, Deserialize)]
@@ -68,6 +70,25 @@ struct BrokerConfigChanged {
 #[derive(Archive, Serialize, Deserialize)]
 struct ProducerIdsAllocated {
     next: i64,
+}
+
+/// Entity types and keys by their names in the protocol.
+#[derive(Archive, Serialize, Deserialize)]
+struct ClientQuotaChanged {
+    entity: Vec<EntityPart>,
+    limits: Vec<Limit>,
+}
+
+#[derive(Archive, Serialize, Deserialize)]
+struct EntityPart {
+    kind: String,
+    name: Option<String>,
+}
+
+#[derive(Archive, Serialize, Deserialize)]
+struct Limit {
+    key: String,
+    value: f64,
 }
 
 #[derive(Archive, Serialize, Deserialize)]
@@ -125,6 +146,10 @@ pub(super) fn encode(record: &Record) -> (u8, Vec<u8>) {
         Record::ProducerIdsAllocated { next } => {
             (kind::PRODUCER_IDS_ALLOCATED, payload!(ProducerIdsAllocated { next: *next }))
         }
+        Record::ClientQuotaChanged { entity, limits } => (
+            kind::CLIENT_QUOTA_CHANGED,
+            payload!(ClientQuotaChanged { entity: from_entity(entity), limits: from_limits(limits) }),
+        ),
     }
 }
 
@@ -168,6 +193,10 @@ pub(super) fn decode(kind: u8, payload: &[u8]) -> Option<Record> {
             Record::BrokerConfigChanged { node_id: r.node_id, configs: to_overrides(r.configs) }
         }
         kind::PRODUCER_IDS_ALLOCATED => Record::ProducerIdsAllocated { next: read!(ProducerIdsAllocated).next },
+        kind::CLIENT_QUOTA_CHANGED => {
+            let r = read!(ClientQuotaChanged);
+            Record::ClientQuotaChanged { entity: to_entity(r.entity)?, limits: to_limits(r.limits)? }
+        }
         _ => return None,
     })
 }
@@ -198,4 +227,40 @@ fn to_partitions(partitions: Vec<Partition>) -> Vec<NewPartition> {
         replicas: p.replicas,
     };
     partitions.into_iter().map(one).collect()
+}
+
+fn from_entity(entity: &Entity) -> Vec<EntityPart> {
+    let part = |(kind, name): (Kind, &Name)| EntityPart {
+        kind: kind.name().to_owned(),
+        name: name.as_deref().map(str::to_owned),
+    };
+    entity.parts().map(part).collect()
+}
+
+fn to_entity(parts: Vec<EntityPart>) -> Option<Entity> {
+    let (mut user, mut client_id, mut ip) = (None, None, None);
+    for part in parts {
+        let place = match Kind::parse(&part.kind)? {
+            Kind::User => &mut user,
+            Kind::ClientId => &mut client_id,
+            Kind::Ip => &mut ip,
+        };
+        *place = Some(Name::from(part.name));
+    }
+    Entity::of(user, client_id, ip)
+}
+
+fn from_limits(limits: &Limits) -> Vec<Limit> {
+    let limit = |key: Key| Some(Limit { key: key.name().to_owned(), value: limits.get(key)? });
+    Key::ALL.into_iter().filter_map(limit).collect()
+}
+
+fn to_limits(all: Vec<Limit>) -> Option<Limits> {
+    let mut limits = Limits::default();
+    for Limit { key, value } in all {
+        let key = Key::parse(&key)?;
+        key.check(value).ok()?;
+        limits.set(key, Some(value));
+    }
+    Some(limits)
 }
