@@ -20,6 +20,7 @@
 //! | [`cluster`] | what each shard answers about the cluster from its image |
 //! | [`control`] | metadata: the controller (on shard 0), images, topics coming and going |
 //! | [`groups`], [`scatter`] | the coordinators of the `__consumer_offsets` partitions placed here; requests to several of them |
+//! | [`lags`] | how far behind committed offsets are |
 //! | [`peers`], [`mail`] | other shards |
 //! | [`pending`], [`timers`], [`session`] | what waits, until when, and what consumers are remembered for |
 
@@ -30,6 +31,7 @@ pub mod control;
 pub mod dispatch;
 pub mod fetch;
 pub mod groups;
+pub mod lags;
 pub mod mail;
 pub mod offsets;
 pub mod partitions;
@@ -59,6 +61,7 @@ use connections::{Connections, Forwarding};
 use control::Control;
 use fetch::{Fetch, PeerRead, PeerWatch};
 use groups::Groups;
+use lags::{Lags, Work};
 use mail::{Mail, Notice};
 use offsets::Queries;
 use partitions::{Partitions, Watcher};
@@ -119,6 +122,10 @@ pub(crate) enum Request {
     /// A coordinator of this partition of `__consumer_offsets` is being loaded.
     Loading(i32),
     Scatter(Box<Scatter>),
+    /// Lags that are being found, of this shard's own question.
+    Lags(Box<Lags>),
+    /// This shard's share of a question about lags.
+    LagWork(Box<Work>),
 }
 
 /// One shard.

@@ -17,7 +17,7 @@ use net::{ApiKey, DecodeError};
 
 pub use shards::{by_shard, gather};
 
-use super::{Outcome, Reply, Request};
+use super::{GroupOffset, Lag, Outcome, Reply, Request};
 use crate::metadata::Image;
 
 /// What a request is decoded against.
@@ -40,6 +40,8 @@ pub struct Plan {
     version: i16,
     /// DescribeGroups: the request wants to know what it may do.
     include_authorized_operations: bool,
+    /// OffsetFetch: the request wants to know how far behind the offsets are.
+    wants_lags: bool,
     /// DeleteGroups: the groups in the order of the parts, for their replies do not name them.
     groups: Vec<Arc<str>>,
 }
@@ -58,14 +60,18 @@ pub fn split(
     body: &[u8],
     context: &Context<'_>,
 ) -> Result<(Plan, Vec<(i32, Request)>), DecodeError> {
-    let mut plan = Plan { key, version, include_authorized_operations: false, groups: Vec::new() };
+    let mut plan = Plan { key, version, include_authorized_operations: false, wants_lags: false, groups: Vec::new() };
     let requests = match key {
         ApiKey::JoinGroup => vec![decode::join(version, body, context)?],
         ApiKey::SyncGroup => vec![decode::sync(version, body)?],
         ApiKey::Heartbeat => vec![decode::heartbeat(version, body)?],
         ApiKey::LeaveGroup => vec![decode::leave(version, body)?],
         ApiKey::OffsetCommit => vec![decode::commit(version, body, context)?],
-        ApiKey::OffsetFetch => decode::fetch(version, body, context)?,
+        ApiKey::OffsetFetch => {
+            let (groups, wants_lags) = decode::fetch(version, body, context)?;
+            plan.wants_lags = wants_lags;
+            groups
+        }
         ApiKey::DescribeGroups => {
             let (groups, include_authorized_operations) = decode::describe(version, body)?;
             plan.include_authorized_operations = include_authorized_operations;
@@ -97,6 +103,41 @@ pub fn merge(plan: Plan, replies: Vec<Reply>) -> Vec<u8> {
     let mut out = Vec::new();
     encode::response(&plan, &replies, &mut out);
     out
+}
+
+/// The offsets whose lag has to be found before [`merge`], in the order in which [`set_lags`] takes what was found; none
+/// if the request does not want to know.
+#[must_use]
+pub fn wanted_lags(plan: &Plan, replies: &[Reply]) -> Vec<GroupOffset> {
+    let mut wanted = Vec::new();
+    for reply in replies.iter().filter(|_| plan.wants_lags) {
+        let Reply::Fetch(reply) = reply else { continue };
+        for topic in &reply.topics {
+            let committed = topic.partitions.iter().filter(|partition| partition.offset >= 0);
+            wanted.extend(committed.map(|partition| GroupOffset {
+                group: reply.group.clone(),
+                topic: topic.name.clone(),
+                partition: partition.partition,
+                offset: partition.offset,
+            }));
+        }
+    }
+    wanted
+}
+
+/// Adds the lags of [`wanted_lags`] to the replies.
+///
+/// # Panics
+/// If there are fewer than were wanted.
+pub fn set_lags(replies: &mut [Reply], lags: impl IntoIterator<Item = Option<Lag>>) {
+    let mut lags = lags.into_iter();
+    for reply in replies {
+        let Reply::Fetch(reply) = reply else { continue };
+        let partitions = reply.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+        for partition in partitions.filter(|partition| partition.offset >= 0) {
+            partition.lag = lags.next().expect("a lag for each offset that was named");
+        }
+    }
 }
 
 /// The reply that refuses a request as a whole.

@@ -1,7 +1,5 @@
 //! Committed offsets: OffsetCommit and OffsetFetch.
 
-use std::sync::Arc;
-
 use super::classic::{Group, State};
 use super::coordinator::Phase;
 use super::effects::{AppendId, Appends, Then};
@@ -32,7 +30,7 @@ impl Coordinator {
                 let committed = Committed {
                     offset: partition.offset,
                     leader_epoch: partition.leader_epoch,
-                    metadata: partition.metadata.clone().unwrap_or_else(|| Arc::from("")),
+                    metadata: partition.metadata.as_deref().unwrap_or_default().into(),
                     commit_timestamp_ms: now.wall_ms,
                     expire_timestamp_ms,
                     topic_id: topic.id,

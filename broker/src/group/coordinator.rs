@@ -1,6 +1,6 @@
 //! The coordinator of the groups of one partition of `__consumer_offsets`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rand_core::{Rng, SeedableRng};
@@ -33,6 +33,8 @@ pub struct Coordinator {
     pub(super) phase: Phase,
     /// The group after which [`Coordinator::expire`] goes on.
     pub(super) expire_after: Option<Arc<str>>,
+    /// While loading: the names of topics met, so that each is held once. Commits bring the name that metadata holds.
+    names: BTreeSet<Arc<str>>,
 }
 
 /// What a coordinator is at.
@@ -58,6 +60,7 @@ impl Coordinator {
             random,
             phase: Phase::Loading,
             expire_after: None,
+            names: BTreeSet::new(),
         }
     }
 
@@ -100,14 +103,26 @@ impl Coordinator {
             }
             return;
         };
-        let group = group_or_simple(&mut self.groups, &Arc::from(group), wall_ms);
-        group.offsets.put(&Arc::from(topic), partition, Committed::from_record(value));
+        let topic = match self.names.get(topic) {
+            Some(name) => name.clone(),
+            None => {
+                let name: Arc<str> = Arc::from(topic);
+                self.names.insert(name.clone());
+                name
+            }
+        };
+        let group = match self.groups.contains_key(group) {
+            true => self.groups.get_mut(group).expect("seen just now"),
+            false => group_or_simple(&mut self.groups, &Arc::from(group), wall_ms),
+        };
+        group.offsets.put(&topic, partition, Committed::from_record(value));
     }
 
     /// All records are loaded: members have their session time, bounded as configured now, to speak up.
     pub fn loaded(&mut self, now: Now, effects: &mut Effects) {
         assert_eq!(self.phase, Phase::Loading, "a coordinator is loaded once");
         self.phase = Phase::Serving;
+        self.names = BTreeSet::new();
         let (groups, mut turn) = self.turn(now, effects);
         for group in groups.values_mut() {
             let ids: Vec<Arc<str>> = group.members.keys().cloned().collect();

@@ -1,11 +1,12 @@
 //! DescribeGroups and ListGroups.
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::classic::{Group, State};
-use super::message::{DescribedGroup, DescribedMember, ListReply, ListRequest, ListedGroup};
+use super::message::{DescribedGroup, DescribedMember, GroupOffset, ListReply, ListRequest, ListedGroup};
 use super::{Coordinator, Outcome};
 
 /// The type of every group here, as clients name it.
@@ -34,6 +35,27 @@ impl Coordinator {
             group_type: CLASSIC,
         });
         ListReply { outcome: Outcome::Done, groups: groups.collect() }
+    }
+}
+
+impl Coordinator {
+    /// The committed offsets of the groups after `after`, in order: of whole groups, until there are `count_min` of them.
+    /// Says after which group to go on; nothing if that was the last.
+    pub fn committed_after(&self, after: Option<&str>, count_min: usize) -> (Vec<GroupOffset>, Option<Arc<str>>) {
+        let mut found = Vec::new();
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        for (id, group) in self.groups.range::<str, _>((start, Bound::Unbounded)) {
+            found.extend(group.offsets.iter().map(|(topic, entry)| GroupOffset {
+                group: id.clone(),
+                topic: topic.clone(),
+                partition: entry.partition,
+                offset: entry.offset,
+            }));
+            if found.len() >= count_min {
+                return (found, Some(id.clone()));
+            }
+        }
+        (found, None)
     }
 }
 

@@ -305,6 +305,16 @@ pub struct FetchRequest {
     pub require_stable: bool,
 }
 
+/// How far behind a committed offset is. Not the coordinator's business: who owns the partition knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lag {
+    /// The partition's high watermark.
+    pub end_offset: i64,
+    /// The age of the oldest record not yet consumed, in milliseconds; 0 if there is none, absent if that record has no
+    /// timestamp or cannot be read.
+    pub age_ms: Option<i64>,
+}
+
 /// One partition's committed offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FetchedPartition {
@@ -315,16 +325,31 @@ pub struct FetchedPartition {
     /// The leader epoch of the record before it; -1 if unknown.
     pub leader_epoch: i32,
     /// As committed.
-    pub metadata: Arc<str>,
+    pub metadata: Box<str>,
     /// Whether the topic is known; an offset that was never committed is no error.
     pub outcome: Outcome,
+    /// How far behind it is, where that was asked for and found.
+    pub lag: Option<Lag>,
 }
 
 impl FetchedPartition {
     /// The answer where nothing is committed, which is no error.
     pub(super) fn nothing(partition: i32, outcome: Outcome) -> FetchedPartition {
-        FetchedPartition { partition, offset: -1, leader_epoch: -1, metadata: Arc::from(""), outcome }
+        FetchedPartition { partition, offset: -1, leader_epoch: -1, metadata: Box::from(""), outcome, lag: None }
     }
+}
+
+/// A committed offset of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupOffset {
+    /// The group.
+    pub group: Arc<str>,
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: i32,
+    /// The next offset to read.
+    pub offset: i64,
 }
 
 /// One topic's committed offsets.

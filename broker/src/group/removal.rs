@@ -8,7 +8,7 @@ use super::classic::{CONSUMER_PROTOCOL_TYPE, Group, State};
 use super::coordinator::Phase;
 use super::effects::{APPEND_RECORDS_MAX, Appends, Removal, Then};
 use super::message::{DeleteOffsetsReply, DeleteOffsetsRequest, Now};
-use super::offsets::Committed;
+use super::offsets::Entry;
 use super::records::{self, Record};
 use super::{Coordinator, Effects, Outcome, Reply, Token};
 
@@ -139,7 +139,7 @@ impl Group {
     }
 
     fn offset_names(&self) -> Vec<OffsetName> {
-        self.offsets.iter().map(|(topic, partition, _)| (self.id.clone(), topic.clone(), partition)).collect()
+        self.offsets.iter().map(|(topic, entry)| (self.id.clone(), topic.clone(), entry.partition)).collect()
     }
 
     /// Offsets are kept as long as somebody may come back for them (KIP-211): of an empty group, since it emptied;
@@ -151,12 +151,12 @@ impl Group {
             (Some(kind), State::Stable) if **kind == *CONSUMER_PROTOCOL_TYPE && self.subscribed.is_some() => None,
             (Some(_), _) => return Vec::new(),
         };
-        let is_expired = |topic: &str, committed: &Committed| {
+        let is_expired = |topic: &str, committed: &Entry| {
             let since_ms = emptied_ms.unwrap_or(committed.commit_timestamp_ms);
             !self.reads(topic) && committed.is_expired(since_ms, retention_ms, wall_ms)
         };
-        let expired = self.offsets.iter().filter(|(topic, _, committed)| is_expired(topic, committed));
-        expired.map(|(topic, partition, _)| (topic.clone(), partition)).collect()
+        let expired = self.offsets.iter().filter(|(topic, committed)| is_expired(topic, committed));
+        expired.map(|(topic, committed)| (topic.clone(), committed.partition)).collect()
     }
 
     /// An empty group reads nothing, whatever it used to read.
@@ -180,7 +180,15 @@ struct Removing<'a> {
 
 impl<'a> Removing<'a> {
     fn new(appends: &'a mut Appends, effects: &'a mut Effects) -> Removing<'a> {
-        Removing { appends, effects, records: Vec::new(), offsets: Vec::new(), groups: Vec::new(), reply: None, count: 0 }
+        Removing {
+            appends,
+            effects,
+            records: Vec::new(),
+            offsets: Vec::new(),
+            groups: Vec::new(),
+            reply: None,
+            count: 0,
+        }
     }
 
     fn offset(&mut self, (group, topic, partition): OffsetName) {
@@ -201,7 +209,7 @@ impl<'a> Removing<'a> {
             return;
         }
         let expired = group.expired_offsets(retention_ms, wall_ms);
-        let is_all = expired.len() == group.offsets.iter().count();
+        let is_all = expired.len() == group.offsets.len();
         for (topic, partition) in expired {
             self.offset((group.id.clone(), topic, partition));
         }

@@ -253,6 +253,7 @@ impl Shard {
                 self.requests.remove(part_of.request);
                 self.group_records_read(partition, answer);
             }
+            Some(Request::LagWork(_)) => self.lag_record_read(part_of, &answer),
             Some(Request::PeerRead(peer)) => {
                 peer.answers.push(answer);
                 peer.waiting -= 1;

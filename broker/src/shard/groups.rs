@@ -14,6 +14,7 @@ use storage::builder::{BatchBuilder, NewRecord, Options};
 use storage::{LogId, batch, compression, record};
 
 use super::control::Origin;
+use super::lags::{LagDesk, Then};
 use super::mail::{Client, ReadAnswer, ReadItem};
 use super::partitions::{Appending, CommitWaiter, PartOf};
 use super::timers::Timer;
@@ -69,6 +70,7 @@ pub(crate) struct Groups {
     next_token: u64,
     /// The deadline that the timer is armed for.
     armed_ns: u64,
+    pub(super) lags: LagDesk,
 }
 
 impl Groups {
@@ -94,11 +96,18 @@ impl Groups {
             next_gathering: 0,
             next_token: 0,
             armed_ns: u64::MAX,
+            lags: LagDesk::default(),
         }
     }
 
     pub(crate) fn has_work(&self) -> bool {
-        !self.to_load.is_empty() || !self.to_expire.is_empty()
+        !self.to_load.is_empty() || !self.to_expire.is_empty() || self.lags.has_work()
+    }
+
+    /// The coordinators that serve, from a partition of `__consumer_offsets` on.
+    pub(super) fn coordinators_from(&self, partition: i32) -> impl Iterator<Item = (i32, &Coordinator)> {
+        let serving = self.hosted.range(partition..).filter(|(_, hosted)| hosted.loading.is_none());
+        serving.map(|(partition, hosted)| (*partition, &hosted.coordinator))
     }
 }
 
@@ -157,6 +166,7 @@ impl Shard {
 
     /// Goes on with loading and expiry, a bounded piece a turn.
     pub(super) fn step_groups(&mut self) {
+        self.step_lags();
         if let Some(partition) = self.groups.to_load.pop_front() {
             self.load_more(partition);
         }
@@ -316,8 +326,13 @@ impl Shard {
         gathering.missing -= 1;
         if gathering.missing == 0 {
             let Gathering { origin, plan, replies, .. } = self.groups.gatherings.remove(&id).expect("seen above");
-            let replies = replies.into_iter().map(|reply| reply.expect("none is missing")).collect();
-            self.answer(origin, api::merge(plan, replies));
+            let replies: Vec<Reply> = replies.into_iter().map(|reply| reply.expect("none is missing")).collect();
+            let wanted = api::wanted_lags(&plan, &replies);
+            if wanted.is_empty() {
+                self.answer(origin, api::merge(plan, replies));
+            } else {
+                self.find_lags(&wanted, Then::Fetched { origin, plan, replies });
+            }
         }
     }
 

@@ -12,6 +12,7 @@ use net::ops::{ListenerId, Socket};
 use storage::LogId;
 use storage::buffer::Slice;
 
+use super::lags::{LagAnswer, LagItem};
 use super::pending::Key;
 use crate::error_code::ErrorCode;
 use crate::metadata::Image;
@@ -57,6 +58,8 @@ pub enum Ask {
     Read(Vec<ReadItem>),
     /// Look offsets up.
     Query(Vec<QueryItem>),
+    /// Say how far behind offsets are.
+    Lags(Vec<LagItem>),
     /// Handle a whole request whose state lies here.
     Handle(Forwarded),
     /// Say when the high watermark of one of these logs has moved beyond the offset.
@@ -72,6 +75,8 @@ pub enum Answer {
     Read(Vec<ReadAnswer>),
     /// One result per item.
     Query(Vec<QueryAnswer>),
+    /// One result per item.
+    Lags(Vec<LagAnswer>),
     /// The encoded body of the response.
     Handled(Vec<u8>),
     /// A watched log moved, or the watch was taken back.

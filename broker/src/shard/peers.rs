@@ -80,6 +80,7 @@ impl Shard {
             Ask::Append { items, acks } => self.append_for_peer(from, request, items, acks),
             Ask::Read(items) => self.read_for_peer(from, request, items),
             Ask::Query(items) => self.query_for_peer(from, request, items),
+            Ask::Lags(items) => self.lags_for_peer(from, request, items),
             Ask::Handle(forwarded) => self.handle_for_peer(from, request, forwarded),
             Ask::Watch(logs) => self.watch_for_peer(from, request, logs),
         }
@@ -90,6 +91,7 @@ impl Shard {
             Answer::Append(answers) => self.peer_appended(request, answers),
             Answer::Read(answers) => self.peer_read(request, answers),
             Answer::Query(answers) => self.peer_queried(request, answers),
+            Answer::Lags(answers) => self.lags_answered(request, answers),
             Answer::Handled(body) => self.peer_handled(request, body),
             Answer::Woken => self.peer_woke(request),
         }

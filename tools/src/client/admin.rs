@@ -425,7 +425,7 @@ pub fn committed_offsets(cluster: &mut Cluster, group: &str) -> Result<BTreeMap<
         group_id: group.into(),
         topics: None,
         groups: vec![offset_fetch::RequestGroups { group_id: group.into(), topics: None, ..Default::default() }],
-        require_stable: false,
+        ..Default::default()
     };
     cluster.retry(|cluster| {
         let answer = cluster.call(Node::Id(coordinator), &request)?;

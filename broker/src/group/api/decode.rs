@@ -159,7 +159,8 @@ fn commit_topic(version: i16, named: &offset_commit::RequestTopics<'_>, image: &
     }
 }
 
-pub(super) fn fetch(version: i16, body: &[u8], context: &Context<'_>) -> Result<Vec<Request>, DecodeError> {
+/// The groups, and whether the answer is to say how far behind their offsets are.
+pub(super) fn fetch(version: i16, body: &[u8], context: &Context<'_>) -> Result<(Vec<Request>, bool), DecodeError> {
     let request = offset_fetch::Request::from_prefix(body, version)?;
     let require_stable = request.require_stable;
     if version < FETCH_GROUPS_VERSION {
@@ -167,7 +168,8 @@ pub(super) fn fetch(version: i16, body: &[u8], context: &Context<'_>) -> Result<
             fetch_topic(version, &named.name, Uuid::ZERO, &named.partition_indexes, context.image)
         };
         let topics = request.topics.as_ref().map(|topics| topics.iter().map(named).collect());
-        return Ok(vec![Request::Fetch(FetchRequest { group: text(&request.group_id), topics, require_stable })]);
+        let group = text(&request.group_id);
+        return Ok((vec![Request::Fetch(FetchRequest { group, topics, require_stable })], false));
     }
     let groups = request.groups.iter().map(|group| {
         let named = |named: &offset_fetch::RequestGroupsTopics<'_>| {
@@ -176,7 +178,7 @@ pub(super) fn fetch(version: i16, body: &[u8], context: &Context<'_>) -> Result<
         let topics = group.topics.as_ref().map(|topics| topics.iter().map(named).collect());
         Request::Fetch(FetchRequest { group: text(&group.group_id), topics, require_stable })
     });
-    Ok(groups.collect())
+    Ok((groups.collect(), request.skein_lags))
 }
 
 fn fetch_topic(version: i16, name: &str, id: Uuid, partitions: &[i32], image: &Image) -> FetchTopic {

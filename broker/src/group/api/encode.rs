@@ -166,6 +166,8 @@ fn fetch_group(reply: &FetchReply, version: i16) -> offset_fetch::ResponseGroups
         committed_leader_epoch: partition.leader_epoch,
         metadata: Some(Cow::Owned(partition.metadata.to_string())),
         error_code: code(partition.outcome),
+        skein_end_offset: partition.lag.map_or(-1, |lag| lag.end_offset),
+        skein_lag_ms: partition.lag.and_then(|lag| lag.age_ms).unwrap_or(-1),
     };
     let topics = reply.topics.iter().filter(can_be_named).map(|topic| offset_fetch::ResponseGroupsTopics {
         name: text(&topic.name),

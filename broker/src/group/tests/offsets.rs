@@ -299,3 +299,80 @@ fn a_deleted_topic_takes_its_offsets_along_even_those_under_way() {
     world.crash();
     assert_eq!(world.offset(), -1);
 }
+
+#[test]
+fn offsets_are_removed_once_their_tombstones_are_durable() {
+    let mut world = World::new();
+    world.commit(World::commit_request(5));
+    world.is_disk_quick = false;
+    let topics = vec![("t".into(), vec![(0, Outcome::Done), (1, Outcome::Done), (2, Outcome::UnknownTopic)])];
+    let request = DeleteOffsetsRequest { group: GROUP.into(), topics: topics.clone() };
+    let deleting = world.ask(Request::DeleteOffsets(request.clone()));
+    assert!(world.is_parked(deleting));
+    assert_eq!(world.offset(), 5);
+    world.fail(AppendFailure::Unavailable);
+    let Reply::DeleteOffsets(reply) = world.reply(deleting) else { panic!("a removal") };
+    assert_eq!((reply.outcome, reply.topics.len(), world.offset()), (Outcome::NotAvailable, 0, 5));
+    let deleting = world.ask(Request::DeleteOffsets(request.clone()));
+    world.durable();
+    assert_eq!(world.reply(deleting), Reply::DeleteOffsets(DeleteOffsetsReply { outcome: Outcome::Done, topics }));
+    assert_eq!((world.offset(), world.describe().state), (-1, "Empty"), "the group stays");
+    let again = world.ask(Request::DeleteOffsets(request));
+    assert!(!world.is_parked(again), "there is nothing to write");
+    world.crash();
+    assert_eq!(world.offset(), -1);
+}
+
+#[test]
+fn a_removal_of_offsets_covers_the_commit_under_way() {
+    let mut world = World::new();
+    world.commit(World::commit_request(5));
+    world.is_disk_quick = false;
+    let commit = world.ask(Request::Commit(World::commit_request(6)));
+    let topics = vec![("t".into(), vec![(0, Outcome::Done)])];
+    let request = DeleteOffsetsRequest { group: GROUP.into(), topics };
+    let deleting = world.ask(Request::DeleteOffsets(request));
+    world.durable();
+    assert_eq!(world.committed(commit), Outcome::Done);
+    world.durable();
+    let Reply::DeleteOffsets(reply) = world.reply(deleting) else { panic!("a removal") };
+    assert_eq!((reply.outcome, world.offset()), (Outcome::Done, -1));
+}
+
+#[test]
+fn offsets_of_topics_that_a_member_reads_are_not_removed() {
+    let mut world = World::new();
+    let (ids, generation) = world.stable(1);
+    let mut commit = CommitRequest { member: ids[0].clone(), generation, ..World::commit_request(5) };
+    commit.topics.push(CommitTopic { name: "other".into(), ..commit.topics[0].clone() });
+    world.commit(commit);
+    let both = ["t", "other"].map(|topic| (topic.into(), vec![(0, Outcome::Done)]));
+    let request = DeleteOffsetsRequest { group: GROUP.into(), topics: both.to_vec() };
+    let token = world.ask(Request::DeleteOffsets(request.clone()));
+    let Reply::DeleteOffsets(reply) = world.reply(token) else { panic!("a removal") };
+    let outcomes: Vec<Outcome> = reply.topics.iter().map(|(_, partitions)| partitions[0].1).collect();
+    assert_eq!(outcomes, [Outcome::Subscribed, Outcome::Done]);
+    world.leave(&[(&ids[0], None)]);
+    let token = world.ask(Request::DeleteOffsets(request));
+    let Reply::DeleteOffsets(reply) = world.reply(token) else { panic!("a removal") };
+    assert!(reply.topics.iter().all(|(_, partitions)| partitions[0].1 == Outcome::Done), "nobody reads any more");
+}
+
+#[test]
+fn offsets_are_gone_through_group_by_group() {
+    let mut world = World::new();
+    for index in 0..5 {
+        world.commit(CommitRequest { group: format!("g{index}").into(), ..World::commit_request(index) });
+    }
+    let (mut after, mut found) = (None, Vec::new());
+    loop {
+        let (offsets, next) = world.coordinator.committed_after(after.as_deref(), 2);
+        found.extend(offsets.iter().map(|of| (of.group.to_string(), of.offset)));
+        match next {
+            Some(next) => after = Some(next),
+            None => break,
+        }
+    }
+    let expected: Vec<(String, i64)> = (0..5).map(|index| (format!("g{index}"), index)).collect();
+    assert_eq!(found, expected);
+}
