@@ -454,6 +454,12 @@ impl Shard {
         advertised.unwrap_or_else(|| Endpoint { host: local.ip().to_canonical().to_string(), port: local.port() })
     }
 
+    /// The name of the listener that a connection came in on.
+    pub(super) fn listener_name(&mut self, connection: ConnectionKey) -> &str {
+        let open = self.connections.by_key(connection).expect("it just sent a request");
+        &self.listeners[usize::from(open.connection.origin().listener.0)].name
+    }
+
     /// Who sends on a connection.
     pub(super) fn client(&mut self, connection: ConnectionKey, client_id: Option<&str>) -> Client {
         let open = self.connections.by_key(connection).expect("it just sent a request");
@@ -462,9 +468,3 @@ impl Shard {
         Client { id: client_id.unwrap_or_default().to_owned(), host }
     }
 }
-    /// The name of the listener that a connection came in on.
-    pub(super) fn listener_name(&mut self, connection: ConnectionKey) -> &str {
-        let open = self.connections.by_key(connection).expect("it just sent a request");
-        &self.listeners[usize::from(open.connection.origin().listener.0)].name
-    }
-
