@@ -14,6 +14,7 @@
 mod broker_table;
 mod definition;
 mod describe;
+mod edit;
 mod error;
 mod known_table;
 mod listeners;
@@ -31,6 +32,7 @@ mod tests;
 pub use broker_table::SHARDS_MAX;
 pub use definition::{Check, Class, Definition, Importance, Invalid, Kind, Reason, Synonym};
 pub use describe::{Row, Source, SynonymRow, broker_row, topic_row};
+pub use edit::{Edit, NoList, edit};
 pub use error::{ConfigError, Origin, Warning};
 pub use listeners::{Bind, Endpoint, LISTENERS_MAX, Listener};
 pub use markdown::configuration_markdown;

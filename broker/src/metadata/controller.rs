@@ -12,6 +12,7 @@
 //! that is visible can be taken back. Should an append fail for good, [`Controller::roll_back`] forgets all that is
 //! not published.
 
+mod alter;
 mod grow;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ use super::producer_ids::{PRODUCER_ID_BLOCK, ProducerIds};
 use super::record::{NewPartition, Record};
 use crate::config::{self, NodeConfig, Overrides};
 
+pub use alter::{AlterConfigs, Alteration, NotAltered, Resource, Unclear};
 pub use grow::{CreatePartitions, NewPartitions, NotGrown};
 
 /// What the controller takes from the node's configuration.

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use net::api::{alter_client_quotas, create_partitions, create_topics, delete_topics, init_producer_id};
+use net::api::{alter_configs, incremental_alter_configs};
 use net::{ApiKey, Message};
 use replication::replica::Replica;
 use storage::LogId;
@@ -244,6 +245,16 @@ impl Shard {
             ApiKey::CreatePartitions => {
                 let request = create_partitions::Request::from_prefix(body, version)?;
                 let (response, change) = api::create_partitions(&request, &mut control.controller);
+                (encode(&response, version), change)
+            }
+            ApiKey::AlterConfigs => {
+                let request = alter_configs::Request::from_prefix(body, version)?;
+                let (response, change) = api::alter_configs(request, &mut control.controller);
+                (encode(&response, version), change)
+            }
+            ApiKey::IncrementalAlterConfigs => {
+                let request = incremental_alter_configs::Request::from_prefix(body, version)?;
+                let (response, change) = api::incremental_alter_configs(request, &mut control.controller);
                 (encode(&response, version), change)
             }
             ApiKey::InitProducerId => {

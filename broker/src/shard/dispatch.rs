@@ -141,7 +141,9 @@ impl Shard {
             | ApiKey::ListPartitionReassignments
             | ApiKey::DescribeQuorum
             | ApiKey::UnregisterBroker => self.cluster_request(responder, key, version, body)?,
-            ApiKey::CreateTopics
+            ApiKey::AlterConfigs
+            | ApiKey::IncrementalAlterConfigs
+            | ApiKey::CreateTopics
             | ApiKey::CreatePartitions
             | ApiKey::DeleteTopics
             | ApiKey::InitProducerId
@@ -204,7 +206,9 @@ impl Shard {
         client: &Client,
     ) -> Result<(), DecodeError> {
         match key {
-            ApiKey::CreateTopics
+            ApiKey::AlterConfigs
+            | ApiKey::IncrementalAlterConfigs
+            | ApiKey::CreateTopics
             | ApiKey::CreatePartitions
             | ApiKey::DeleteTopics
             | ApiKey::InitProducerId

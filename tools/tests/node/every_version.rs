@@ -9,6 +9,7 @@ use net::api::{
 };
 use net::{ApiKey, Request};
 
+use crate::configs;
 use crate::quotas;
 use crate::support::batch;
 use crate::support::broker::{Broker, TIMEOUT_MS, Topic, is_passing, only, unique};
@@ -127,6 +128,8 @@ impl<'b> World<'b> {
             ApiKey::InitProducerId => Self::init_producer_id,
             ApiKey::OffsetForLeaderEpoch => Self::offset_for_leader_epoch,
             ApiKey::DescribeConfigs => Self::describe_configs,
+            ApiKey::AlterConfigs => |world, version| configs::alter(world.broker, version),
+            ApiKey::IncrementalAlterConfigs => |world, version| configs::incremental_alter(world.broker, version),
             ApiKey::DescribeCluster => Self::describe_cluster,
             ApiKey::CreatePartitions => Self::create_partitions,
             ApiKey::ElectLeaders => Self::elect_leaders,

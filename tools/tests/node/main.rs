@@ -5,6 +5,7 @@
 //! tries the tests of the protocol against another broker, such as Apache Kafka, which has to pass them too.
 
 mod bad_input;
+mod configs;
 mod dispatch;
 mod every_version;
 mod fetch;

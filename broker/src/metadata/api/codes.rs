@@ -1,7 +1,7 @@
 //! Which error code a refusal is.
 
 use crate::error_code::ErrorCode;
-use crate::metadata::controller::{NotDeleted, NotGrown};
+use crate::metadata::controller::{NotAltered, NotDeleted, NotGrown};
 use crate::metadata::create::Refusal;
 
 impl From<&Refusal> for ErrorCode {
@@ -17,6 +17,22 @@ impl From<&Refusal> for ErrorCode {
             Refusal::ReplicationFactor { .. } => ErrorCode::InvalidReplicationFactor,
             Refusal::Assignment(_) => ErrorCode::InvalidReplicaAssignment,
             Refusal::Config(_) => ErrorCode::InvalidConfig,
+        }
+    }
+}
+
+impl From<&NotAltered> for ErrorCode {
+    fn from(refusal: &NotAltered) -> Self {
+        match refusal {
+            NotAltered::Duplicate
+            | NotAltered::DuplicateNames { .. }
+            | NotAltered::Unclear { .. }
+            | NotAltered::ResourceType(_)
+            | NotAltered::NoName { .. }
+            | NotAltered::TooLarge { .. } => ErrorCode::InvalidRequest,
+            NotAltered::IllegalName(_) => ErrorCode::InvalidTopicException,
+            NotAltered::UnknownTopic { .. } => ErrorCode::UnknownTopicOrPartition,
+            NotAltered::NoList(_) | NotAltered::Refused(_) => ErrorCode::InvalidConfig,
         }
     }
 }

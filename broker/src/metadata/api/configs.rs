@@ -13,9 +13,9 @@ use crate::metadata::create::Refusal;
 use crate::metadata::names;
 
 /// Kafka's numbers of resource types.
-mod resource {
-    pub(super) const TOPIC: i8 = 2;
-    pub(super) const BROKER: i8 = 4;
+pub(super) mod resource {
+    pub(in crate::metadata::api) const TOPIC: i8 = 2;
+    pub(in crate::metadata::api) const BROKER: i8 = 4;
 }
 
 /// Answers a DescribeConfigs request, versions 1 to 4. Null or no keys are all; unknown keys are left out.

@@ -3,6 +3,7 @@
 //! Every function here is pure. Those that change something return the change with the response, which is held back
 //! until the change is durable.
 
+mod alter_configs;
 mod cluster;
 mod codes;
 mod configs;
@@ -17,6 +18,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+pub use alter_configs::{alter_configs, incremental_alter_configs};
 pub use cluster::{FindCoordinatorAnswer, describe_cluster, find_coordinator, init_producer_id};
 pub use configs::describe_configs;
 pub use partitions::{DESCRIBED_PARTITIONS_MAX, create_partitions, describe_topic_partitions};
