@@ -460,12 +460,6 @@ impl Shard {
         &self.listeners[usize::from(open.connection.origin().listener.0)].name
     }
 
-    /// The name of the listener that a connection came in on.
-    pub(super) fn listener_name(&mut self, connection: ConnectionKey) -> &str {
-        let open = self.connections.by_key(connection).expect("it just sent a request");
-        &self.listeners[usize::from(open.connection.origin().listener.0)].name
-    }
-
     /// Who sends on a connection.
     pub(super) fn client(&mut self, connection: ConnectionKey, client_id: Option<&str>) -> Client {
         let open = self.connections.by_key(connection).expect("it just sent a request");
