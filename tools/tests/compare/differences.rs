@@ -1,0 +1,166 @@
+//! Where two answers differ, and which of that is intended.
+
+use std::fmt;
+
+use crate::value::Value;
+
+/// One place at which two answers differ.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Difference {
+    pub(crate) api: String,
+    pub(crate) version: i16,
+    /// As `topics[].partitions[].error_code`; `(connection)` if not both answered, `(state)` for what followed.
+    pub(crate) path: String,
+    pub(crate) skein: String,
+    pub(crate) kafka: String,
+}
+
+/// Compares two answers. Where an error code differs, the rest of its struct follows from that and is not mentioned.
+pub(crate) fn differences(skein: &Value, kafka: &Value) -> Vec<(String, String, String)> {
+    let mut found = Vec::new();
+    compare("", skein, kafka, &mut found);
+    found
+}
+
+fn compare(path: &str, skein: &Value, kafka: &Value, found: &mut Vec<(String, String, String)>) {
+    match (skein, kafka) {
+        (Value::Struct(ours), Value::Struct(theirs)) => {
+            let dot = if path.is_empty() { "" } else { "." };
+            let errors = ["error_code", "partition_error_code"];
+            let differing = errors.iter().find(|name| ours.get(**name) != theirs.get(**name));
+            let names = match differing {
+                Some(name) => vec![*name],
+                None => ours.keys().copied().collect(),
+            };
+            for name in names {
+                let path = format!("{path}{dot}{name}");
+                match (ours.get(name), theirs.get(name)) {
+                    (Some(ours), Some(theirs)) => compare(&path, ours, theirs, found),
+                    (ours, theirs) => found.push((path, printed(ours), printed(theirs))),
+                }
+            }
+        }
+        (Value::List(ours), Value::List(theirs)) if ours.len() == theirs.len() => {
+            let path = format!("{path}[]");
+            for (ours, theirs) in ours.iter().zip(theirs) {
+                compare(&path, ours, theirs, found);
+            }
+        }
+        (Value::Float(ours), Value::Float(theirs)) if ours.to_bits() == theirs.to_bits() => {}
+        (ours, theirs) if ours == theirs => {}
+        (ours, theirs) => found.push((path.to_owned(), ours.to_string(), theirs.to_string())),
+    }
+}
+
+fn printed(value: Option<&Value>) -> String {
+    value.map_or_else(|| "absent".to_owned(), ToString::to_string)
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { api, version, path, skein, kafka } = self;
+        write!(f, "{api} v{version} {path}\n    skein  {}\n    kafka  {}", short(skein), short(kafka))
+    }
+}
+
+/// The most characters of a side that a report prints.
+const PRINTED_MAX: usize = 1500;
+
+fn short(text: &str) -> String {
+    match text.char_indices().nth(PRINTED_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// The checked-in list of differences that are meant.
+#[derive(Debug)]
+pub(crate) struct Intended {
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    api: String,
+    versions: (i16, i16),
+    path: String,
+    skein: String,
+    kafka: String,
+    request: String,
+    reason: String,
+    met: u64,
+}
+
+impl Intended {
+    /// Reads the list, see its head for what an entry has.
+    ///
+    /// # Errors
+    /// What is wrong with it, for a person.
+    pub(crate) fn read(text: &str) -> Result<Self, String> {
+        let table: toml::Table = text.parse().map_err(|error| format!("{error}"))?;
+        let list = match table.get("difference") {
+            Some(toml::Value::Array(list)) => list.as_slice(),
+            _ => &[],
+        };
+        Ok(Self { entries: list.iter().map(Entry::read).collect::<Result<_, _>>()? })
+    }
+
+    /// Whether the difference is meant.
+    pub(crate) fn covers(&mut self, difference: &Difference, request: &str) -> bool {
+        let found = self.entries.iter_mut().find(|entry| entry.covers(difference, request));
+        found.map(|entry| entry.met += 1).is_some()
+    }
+
+    /// Each reason, and how often it was met.
+    pub(crate) fn met(&self) -> impl Iterator<Item = (String, u64)> {
+        self.entries.iter().map(|entry| (format!("{} {}: {}", entry.api, entry.path, entry.reason), entry.met))
+    }
+}
+
+impl Entry {
+    fn read(value: &toml::Value) -> Result<Self, String> {
+        let table = value.as_table().ok_or("[[difference]] is a table")?;
+        let known = ["api", "versions", "path", "skein", "kafka", "request", "reason"];
+        if let Some(unknown) = table.keys().find(|key| !known.contains(&key.as_str())) {
+            return Err(format!("{table:?}: {unknown} is none of {known:?}"));
+        }
+        let text = |key: &str| table.get(key).and_then(toml::Value::as_str).map(str::to_owned);
+        let wanted = |key: &str| text(key).ok_or_else(|| format!("{table:?}: no text under {key}"));
+        let versions = match text("versions") {
+            None => (i16::MIN, i16::MAX),
+            Some(range) => {
+                let (first, last) = range.split_once('-').unwrap_or((&range, &range));
+                match (first.parse(), last.parse()) {
+                    (Ok(first), Ok(last)) => (first, last),
+                    _ => return Err(format!("{table:?}: versions is MIN-MAX")),
+                }
+            }
+        };
+        Ok(Self {
+            api: wanted("api")?,
+            versions,
+            path: wanted("path")?,
+            skein: text("skein").unwrap_or_else(|| "*".to_owned()),
+            kafka: text("kafka").unwrap_or_else(|| "*".to_owned()),
+            request: text("request").unwrap_or_else(|| "*".to_owned()),
+            reason: wanted("reason")?,
+            met: 0,
+        })
+    }
+
+    fn covers(&self, difference: &Difference, request: &str) -> bool {
+        (self.versions.0..=self.versions.1).contains(&difference.version)
+            && matches(&self.api, &difference.api)
+            && matches(&self.path, &difference.path)
+            && matches(&self.skein, &difference.skein)
+            && matches(&self.kafka, &difference.kafka)
+            && matches(&self.request, request)
+    }
+}
+
+/// Whether a text is as the pattern says, in which `*` stands for anything.
+fn matches(pattern: &str, text: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(text) = text.strip_prefix(start) else { return false };
+    (0..=text.len()).filter(|&at| text.is_char_boundary(at)).any(|at| matches(rest, &text[at..]))
+}
