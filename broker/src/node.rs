@@ -135,7 +135,8 @@ pub fn run(config: NodeConfig, serving: impl FnOnce(&Serving)) -> Result<(), Err
         listeners: Arc::new(listeners.collect()),
         seed: entropy().map_err(system("random seed"))?,
         ready: Some(told),
-        config: Arc::new(config.clone()),
+        // Clients see the directory's path, which means something to them only if it is absolute.
+        config: Arc::new(NodeConfig { data_dirs: vec![root.clone()], ..config.clone() }),
     };
     let made = assemble(&disk, plan).map_err(failed)?;
     let sockets: Vec<TcpListener> = bound.into_iter().map(|(_, listener)| listener).collect();

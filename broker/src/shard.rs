@@ -18,6 +18,7 @@
 //! | [`produce`], [`fetch`], [`offsets`] | the data path |
 //! | [`partitions`] | the partitions placed here: store, replica, waiters |
 //! | [`cluster`] | what each shard answers about the cluster from its image |
+//! | [`partition_admin`], [`partition_requests`] | what owners of partitions are asked: sizes, producers, deleting records |
 //! | [`control`] | metadata: the controller (on shard 0), images, topics coming and going |
 //! | [`groups`], [`scatter`] | the coordinators of the `__consumer_offsets` partitions placed here; requests to several of them |
 //! | [`lags`] | how far behind committed offsets are |
@@ -25,8 +26,8 @@
 //! | [`pending`], [`timers`], [`session`] | what waits, until when, and what consumers are remembered for |
 
 mod by_shard;
-pub mod connections;
 mod cluster;
+pub mod connections;
 pub mod control;
 pub mod dispatch;
 pub mod fetch;
@@ -34,6 +35,8 @@ pub mod groups;
 pub mod lags;
 pub mod mail;
 pub mod offsets;
+pub mod partition_admin;
+mod partition_requests;
 pub mod partitions;
 pub mod peers;
 pub mod pending;
@@ -64,6 +67,7 @@ use groups::Groups;
 use lags::{Lags, Work};
 use mail::{Mail, Notice};
 use offsets::Queries;
+use partition_admin::{PartitionRequest, Unsettled};
 use partitions::{Partitions, Watcher};
 use peers::Peer;
 use pending::{Key, Table};
@@ -118,6 +122,7 @@ pub(crate) enum Request {
     PeerRead(Box<PeerRead>),
     PeerWatch(PeerWatch),
     Queries(Box<Queries>),
+    Partitions(Box<PartitionRequest>),
     Forwarding(Box<Forwarding>),
     /// A coordinator of this partition of `__consumer_offsets` is being loaded.
     Loading(i32),
@@ -138,6 +143,7 @@ pub struct Shard {
     random: Xoshiro256PlusPlus,
     store: Store,
     partitions: Partitions,
+    unsettled: Unsettled,
     image: Arc<Image>,
     control: Option<Control>,
     groups: Groups,
@@ -190,6 +196,7 @@ impl Shard {
             random: Xoshiro256PlusPlus::seed_from_u64(seed),
             store,
             partitions: Partitions::default(),
+            unsettled: Unsettled::default(),
             image,
             control: controller.map(|controller| Control::new(controller, count)),
             requests: Table::default(),
@@ -223,6 +230,7 @@ impl Shard {
     fn fire(&mut self, timer: Timer) {
         match timer {
             Timer::Fetch(key) => self.fetch_due(key),
+            Timer::PartitionRequest(key) => self.partition_request_due(key),
             Timer::Idle { connection, generation } => self.check_idle(connection, generation),
             Timer::ProduceTimeouts => self.check_produce_timeouts(),
             Timer::Groups => self.groups_due(),

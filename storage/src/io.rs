@@ -128,6 +128,17 @@ pub enum Op {
         /// The new path, in the same directory.
         to: PathBuf,
     },
+    /// Say how large the data directory's file system is, and how full (`fstatvfs`).
+    MeasureVolume,
+}
+
+/// The file system that holds the data directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Volume {
+    /// Its size in bytes.
+    pub total_bytes: u64,
+    /// Bytes that this process may still use.
+    pub usable_bytes: u64,
 }
 
 /// An operation and the token it completes under.
@@ -161,6 +172,8 @@ pub enum Done {
         /// How many bytes were read.
         length: usize,
     },
+    /// The file system was measured.
+    Measured(Volume),
     /// Any other operation is done.
     Finished,
 }

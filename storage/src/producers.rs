@@ -225,6 +225,14 @@ impl Producers {
         }
     }
 
+    /// All of them, by ascending id.
+    pub fn active(&self) -> impl Iterator<Item = Active> {
+        self.entries.iter().map(|(&id, entry)| {
+            let newest = entry.batches().last().expect("a producer has at least one batch");
+            Active { id, epoch: entry.epoch, last_sequence: newest.last_sequence, last_timestamp: newest.timestamp }
+        })
+    }
+
     /// The state as it is kept on disk.
     pub fn snapshot(&self) -> SnapshotV1 {
         let producers = self.entries.iter().map(|(&id, entry)| ProducerV1 {
@@ -288,6 +296,19 @@ fn entry_of(archived: &ArchivedProducerV1) -> Result<Entry, &'static str> {
     }
     entry.last_active_ms = archived.last_active_ms.to_native();
     Ok(entry)
+}
+
+/// A producer as DescribeProducers shows it (KIP-664).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Active {
+    /// Producer id.
+    pub id: i64,
+    /// Its newest epoch.
+    pub epoch: i16,
+    /// Sequence of the last record it appended.
+    pub last_sequence: i32,
+    /// Maximum timestamp of the last batch it appended, in ms.
+    pub last_timestamp: i64,
 }
 
 /// First and last offset of a batch.

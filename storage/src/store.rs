@@ -29,7 +29,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use rustc_hash::FxHashMap;
 
 use crate::buffer::{Pool, Slice};
-use crate::io::{Completion, Done, Failure, Request};
+use crate::io::{Completion, Done, Failure, Op, Request};
 use crate::journal::{Journal, format::Body, writer};
 use crate::log::state::Log;
 use crate::log::{Durability, LogConfig, LogId, Now, Slot};
@@ -334,6 +334,11 @@ impl Store {
         &self.log(slot).producers
     }
 
+    /// Asks how large and how full the file system is; [`Event::VolumeMeasured`] follows.
+    pub fn measure_volume(&mut self) {
+        self.files.request_name(Op::MeasureVolume, Purpose::Volume);
+    }
+
     /// One bounded piece of background work, of about `budget` bytes.
     pub fn step(&mut self, now: Now, budget: usize) {
         self.now = now;
@@ -382,6 +387,10 @@ impl Store {
             Purpose::Fetch(task) => self.fetched(task, result),
             Purpose::LastBlock(slot, id) => self.last_block_read(slot, id, result),
             Purpose::Removal => self.removed(),
+            Purpose::Volume => self.push(Event::VolumeMeasured(match result {
+                Ok(Done::Measured(volume)) => Some(volume),
+                Ok(_) | Err(_) => None,
+            })),
             Purpose::Forgotten => {}
         }
     }

@@ -567,6 +567,13 @@ pub(crate) fn names_can_be_made_changed_and_removed(world: impl World) {
     assert!(matches!(opened, Err(Failure { errno: libc::ENOENT })), "its directory is gone: {opened:?}");
 }
 
+pub(crate) fn the_file_system_is_measured(world: impl World) {
+    let mut trial = Trial::new(world);
+    let measured = trial.disk(storage::io::Op::MeasureVolume);
+    let Ok(Done::Measured(volume)) = measured else { panic!("{measured:?}") };
+    assert!(volume.total_bytes > 0 && volume.usable_bytes <= volume.total_bytes, "{volume:?}");
+}
+
 pub(crate) fn every_request_completes_exactly_once(world: impl World) {
     const REQUESTS: u64 = 1_500;
     let mut trial = Trial::new(world);
@@ -613,6 +620,7 @@ macro_rules! contract_suite {
             a_read_ends_short_at_the_end_of_the_file
             what_is_missing_cannot_be_opened_but_can_be_removed
             names_can_be_made_changed_and_removed
+            the_file_system_is_measured
             every_request_completes_exactly_once
         );
     };

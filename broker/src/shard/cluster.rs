@@ -1,7 +1,7 @@
 //! Requests about the cluster that any shard answers from the image it serves.
 
 use net::api::{
-    alter_partition_reassignments, describe_quorum, describe_topic_partitions, elect_leaders,
+    alter_partition_reassignments, alter_replica_log_dirs, describe_quorum, describe_topic_partitions, elect_leaders,
     list_partition_reassignments, unregister_broker,
 };
 use net::{ApiKey, DecodeError, Message as _};
@@ -27,6 +27,10 @@ impl Shard {
                 let request = describe_topic_partitions::Request::from_prefix(body, version)?;
                 let response = api::describe_topic_partitions(&request, &context);
                 self.respond_message(responder, version, &response);
+            }
+            ApiKey::AlterReplicaLogDirs => {
+                let request = alter_replica_log_dirs::Request::from_prefix(body, version)?;
+                self.respond_message(responder, version, &api::alter_replica_log_dirs(&request, &context));
             }
             ApiKey::ElectLeaders => {
                 let request = elect_leaders::Request::from_prefix(body, version)?;

@@ -364,6 +364,7 @@ impl Shard {
         for placed in topic.partitions.iter().filter(|placed| usize::from(placed.shard) == shard) {
             let Some(mut partition) = self.partitions.remove(LogId(placed.log_id)) else { continue };
             self.store.delete(partition.slot, self.now.storage());
+            self.abandon_start(partition.slot);
             let mut woken = Vec::new();
             partition.replica.take_watchers(&mut woken);
             for waiter in partition.replica.abandon_commits() {

@@ -135,7 +135,11 @@ impl Shard {
                     self.auto_create(vec![CONSUMER_OFFSETS.to_owned()]);
                 }
             }
+            ApiKey::DeleteRecords | ApiKey::DescribeProducers | ApiKey::DescribeLogDirs => {
+                self.partition_owners_request(responder, key, version, body)?;
+            }
             ApiKey::DescribeTopicPartitions
+            | ApiKey::AlterReplicaLogDirs
             | ApiKey::ElectLeaders
             | ApiKey::AlterPartitionReassignments
             | ApiKey::ListPartitionReassignments

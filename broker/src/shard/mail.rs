@@ -13,6 +13,7 @@ use storage::LogId;
 use storage::buffer::Slice;
 
 use super::lags::{LagAnswer, LagItem};
+use super::partition_admin;
 use super::pending::Key;
 use crate::error_code::ErrorCode;
 use crate::metadata::Image;
@@ -60,6 +61,8 @@ pub enum Ask {
     Query(Vec<QueryItem>),
     /// Say how far behind offsets are.
     Lags(Vec<LagItem>),
+    /// Do or say something about partitions.
+    Partitions(Vec<partition_admin::Item>),
     /// Handle a whole request whose state lies here.
     Handle(Forwarded),
     /// Say when the high watermark of one of these logs has moved beyond the offset.
@@ -77,6 +80,8 @@ pub enum Answer {
     Query(Vec<QueryAnswer>),
     /// One result per item.
     Lags(Vec<LagAnswer>),
+    /// One result per item.
+    Partitions(Vec<partition_admin::Told>),
     /// The encoded body of the response.
     Handled(Vec<u8>),
     /// A watched log moved, or the watch was taken back.

@@ -277,6 +277,9 @@ impl Shard {
                         self.query_answered(part_of, outcome::lookup(part, outcome, limit_offset));
                     }
                 }
+                Event::StartMoved { slot, .. } => self.start_moved(slot),
+                Event::StartDurable { slot, start_offset } => self.start_durable(slot, start_offset),
+                Event::VolumeMeasured(volume) => self.volume_measured(volume),
                 other => self.store_condition(other),
             }
         }

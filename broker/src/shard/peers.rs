@@ -81,6 +81,7 @@ impl Shard {
             Ask::Read(items) => self.read_for_peer(from, request, items),
             Ask::Query(items) => self.query_for_peer(from, request, items),
             Ask::Lags(items) => self.lags_for_peer(from, request, items),
+            Ask::Partitions(items) => self.partitions_for_peer(from, request, items),
             Ask::Handle(forwarded) => self.handle_for_peer(from, request, forwarded),
             Ask::Watch(logs) => self.watch_for_peer(from, request, logs),
         }
@@ -92,6 +93,7 @@ impl Shard {
             Answer::Read(answers) => self.peer_read(request, answers),
             Answer::Query(answers) => self.peer_queried(request, answers),
             Answer::Lags(answers) => self.lags_answered(request, answers),
+            Answer::Partitions(answers) => self.peer_told(request, answers),
             Answer::Handled(body) => self.peer_handled(request, body),
             Answer::Woken => self.peer_woke(request),
         }

@@ -8,7 +8,7 @@ use super::Random;
 use super::directory::{Directory, NodeId};
 use super::file::File;
 use crate::buffer::Slice;
-use crate::io::{BLOCK_BYTES, Done, Durability, Failure, FileId, Op, OpenMode};
+use crate::io::{BLOCK_BYTES, Done, Durability, Failure, FileId, Op, OpenMode, Volume};
 
 /// Whose file numbers are meant: every shard chooses its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -185,6 +185,7 @@ impl Disk {
             Op::RemoveFile { path } => self.remove_file(&path),
             Op::RemoveDirectory { path } => self.remove_directory(&path),
             Op::Rename { from, to } => self.rename(&from, &to),
+            Op::MeasureVolume => Ok(Done::Measured(self.volume())),
         }
     }
 
@@ -502,6 +503,11 @@ impl Disk {
             return u64::MAX;
         }
         self.faults.capacity_bytes.saturating_sub(self.used_bytes()) / BLOCK_BYTES as u64
+    }
+
+    fn volume(&self) -> Volume {
+        let total_bytes = self.faults.capacity_bytes;
+        Volume { total_bytes, usable_bytes: total_bytes.saturating_sub(self.used_bytes()) }
     }
 
     fn allocated_blocks(&self, node: NodeId) -> u64 {

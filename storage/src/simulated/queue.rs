@@ -115,7 +115,8 @@ fn file(op: &Op) -> Option<FileId> {
         | Op::CreateDirectory { .. }
         | Op::RemoveFile { .. }
         | Op::RemoveDirectory { .. }
-        | Op::Rename { .. } => None,
+        | Op::Rename { .. }
+        | Op::MeasureVolume => None,
     }
 }
 

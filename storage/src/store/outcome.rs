@@ -202,6 +202,8 @@ pub enum Event {
         /// The new start offset.
         start_offset: i64,
     },
+    /// What [`crate::Store::measure_volume`] asked for; none if the operating system does not say.
+    VolumeMeasured(Option<crate::io::Volume>),
     /// The disk is full: appends are refused, reads go on.
     DiskFull,
     /// There is room again, or memory: refused appends may be tried.

@@ -17,6 +17,8 @@ pub(crate) enum Purpose {
     LastBlock(Slot, LogId),
     /// Files of a deleted log or segment; failures are tried again at the next start.
     Removal,
+    /// The size of the file system.
+    Volume,
     /// Nobody waits for it.
     Forgotten,
 }

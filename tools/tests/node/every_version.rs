@@ -140,6 +140,10 @@ impl<'b> World<'b> {
             ApiKey::DescribeTopicPartitions => Self::describe_topic_partitions,
             ApiKey::DescribeClientQuotas => |world, version| quotas::describe(world.broker, version),
             ApiKey::AlterClientQuotas => |world, version| quotas::alter(world.broker, version),
+            ApiKey::DeleteRecords => Self::delete_records,
+            ApiKey::DescribeLogDirs => Self::describe_log_dirs,
+            ApiKey::AlterReplicaLogDirs => Self::alter_replica_log_dirs,
+            ApiKey::DescribeProducers => Self::describe_producers,
             _ => return Asked::Nothing,
         })
     }

@@ -120,6 +120,7 @@ impl Files {
             Op::RemoveFile { path } => return self.help(token, Job::RemoveFile(self.path.join(path))),
             Op::RemoveDirectory { path } => return self.help(token, Job::RemoveDirectory(self.path.join(path))),
             Op::Rename { from, to } => return self.help(token, Job::Rename(self.path.join(from), self.path.join(to))),
+            Op::MeasureVolume => return self.help(token, Job::MeasureVolume),
         };
         let slot = self.insert(token, work);
         self.start(slot, queue);
@@ -183,7 +184,8 @@ impl Files {
         while let Some((slot, result)) = self.helper.finished() {
             self.helper_jobs -= 1;
             let token = self.operations.remove(slot as usize).token;
-            let result = result.map(|()| Done::Finished).map_err(|errno| Failure { errno });
+            let result = result.map(|measured| measured.map_or(Done::Finished, Done::Measured));
+            let result = result.map_err(|errno| Failure { errno });
             each(Completion::Disk(Finished { token, result }));
         }
         self.feed_helper();

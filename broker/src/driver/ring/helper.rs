@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 
 use crossbeam::channel::{self, Receiver, Sender};
 use replication::wake::Wake;
+use storage::io::Volume;
 
 use super::wake::Waker;
 
@@ -29,30 +30,43 @@ pub(super) enum Job {
     RemoveFile(PathBuf),
     RemoveDirectory(PathBuf),
     Rename(PathBuf, PathBuf),
+    MeasureVolume,
     /// The last close of a removed file frees its blocks, which can take long.
     Close(Arc<File>),
 }
 
 impl Job {
-    fn carry_out(self, root: &File) -> io::Result<()> {
+    /// Says the size of the file system where that was the job.
+    fn carry_out(self, root: &File) -> io::Result<Option<Volume>> {
         let missing_is_fine = |result: io::Result<()>| match result {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
         };
         match self {
-            Job::SyncAll => sync_file_system(root),
-            Job::SyncDirectory(path) => File::open(path)?.sync_all(),
-            Job::SetLength(file, length) => file.set_len(length),
-            Job::CreateDirectory(path) => fs::create_dir_all(path),
-            Job::RemoveFile(path) => missing_is_fine(fs::remove_file(path)),
-            Job::RemoveDirectory(path) => missing_is_fine(fs::remove_dir_all(path)),
-            Job::Rename(from, to) => fs::rename(from, to),
-            Job::Close(file) => {
-                drop(file);
-                Ok(())
-            }
+            Job::SyncAll => sync_file_system(root)?,
+            Job::SyncDirectory(path) => File::open(path)?.sync_all()?,
+            Job::SetLength(file, length) => file.set_len(length)?,
+            Job::CreateDirectory(path) => fs::create_dir_all(path)?,
+            Job::RemoveFile(path) => missing_is_fine(fs::remove_file(path))?,
+            Job::RemoveDirectory(path) => missing_is_fine(fs::remove_dir_all(path))?,
+            Job::Rename(from, to) => fs::rename(from, to)?,
+            Job::MeasureVolume => return measure_volume(root).map(Some),
+            Job::Close(file) => drop(file),
         }
+        Ok(None)
     }
+}
+
+fn measure_volume(root: &File) -> io::Result<Volume> {
+    let mut told = std::mem::MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: the descriptor is open, and the pointer is to memory of the size that the call fills.
+    if unsafe { libc::fstatvfs(root.as_raw_fd(), told.as_mut_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a call that succeeded has filled all of it.
+    let told = unsafe { told.assume_init() };
+    let bytes = |blocks: libc::fsblkcnt_t| blocks.saturating_mul(told.f_frsize);
+    Ok(Volume { total_bytes: bytes(told.f_blocks), usable_bytes: bytes(told.f_bavail) })
 }
 
 fn sync_file_system(root: &File) -> io::Result<()> {
@@ -60,8 +74,8 @@ fn sync_file_system(root: &File) -> io::Result<()> {
     if unsafe { libc::syncfs(root.as_raw_fd()) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// A finished job: the slot of its operation, and its error number if it failed.
-pub(super) type Finished = (u32, Result<(), i32>);
+/// A finished job: the slot of its operation, what it measured, and its error number if it failed.
+pub(super) type Finished = (u32, Result<Option<Volume>, i32>);
 
 /// The thread; ends when this is dropped.
 pub(super) struct Helper {

@@ -97,6 +97,7 @@ pub fn alter_partition_reassignments(
     });
     reassign::Response {
         allow_replication_factor_change: request.allow_replication_factor_change,
+        error_message: None,
         responses: responses.collect(),
         ..reassign::Response::default()
     }
@@ -119,5 +120,5 @@ fn check(image: &Image, topic: &str, wanted: &reassign::RequestTopicsPartitions)
 
 /// Answers a ListPartitionReassignments request, version 0: none is under way.
 pub fn list_partition_reassignments(_request: &list::Request<'_>) -> list::Response<'static> {
-    list::Response::default()
+    list::Response { error_message: None, ..list::Response::default() }
 }
