@@ -6,9 +6,11 @@
 //! - [`group`]: consumer groups and their committed offsets
 //! - [`quota`]: what clients may use, and how their use is measured
 //! - [`config`]: every property, from the command line to what a log goes by
+//! - [`admin`]: metrics and health over HTTP
 //! - [`assemble`], [`node`], [`listen`]: from a data directory and a configuration to a running node
 //! - [`error_code`] and `outcome`: Kafka's error codes, and the one place where outcomes become codes
 
+pub mod admin;
 pub mod assemble;
 pub mod config;
 pub mod driver;

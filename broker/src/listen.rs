@@ -24,23 +24,25 @@ pub struct Error {
     pub address: SocketAddr,
     /// The system's reason.
     pub cause: io::Error,
+    /// The option that chooses another address.
+    pub option: &'static str,
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, cause } = self;
+        let Self { address, cause, option } = self;
         match cause.kind() {
             io::ErrorKind::AddrInUse => write!(
                 f,
                 "{address} is already served by another process: stop that one (`ss -ltnp 'sport = :{port}'` names \
-                 it) or choose another address with --listen HOST:PORT",
+                 it) or choose another address with {option} HOST:PORT",
                 port = address.port()
             ),
             io::ErrorKind::AddrNotAvailable => {
-                write!(f, "{address} is no address of this machine: choose one of `ip address` with --listen HOST:PORT")
+                write!(f, "{address} is no address of this machine: choose one of `ip address` with {option} HOST:PORT")
             }
             io::ErrorKind::PermissionDenied => {
-                write!(f, "this user may not serve {address}: choose a port from 1024 on with --listen HOST:PORT")
+                write!(f, "this user may not serve {address}: choose a port from 1024 on with {option} HOST:PORT")
             }
             _ => write!(f, "{address} cannot be served: {cause}"),
         }
@@ -77,7 +79,7 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
             Err(cause) if cause.kind() == io::ErrorKind::AddrInUse && Instant::now() < give_up => {
                 std::thread::sleep(LINGER_STEP);
             }
-            result => return result.map_err(|cause| Error { address, cause }),
+            result => return result.map_err(|cause| Error { address, cause, option: "--listen" }),
         }
     }
 }

@@ -9,13 +9,14 @@ use std::sync::{Arc, mpsc};
 use storage::disk::Directory;
 use storage::store;
 
+use crate::admin::Admin;
 use crate::assemble::{self, Plan, assemble};
 use crate::config::{Bind, Durability, Listener, NodeConfig};
 use crate::driver::ring::{self, StartupError};
 use crate::listen;
 use crate::metadata::Image;
 use crate::pump;
-use crate::shard::Ready;
+use crate::shard::{Ready, Shard};
 use crate::shard::connections::ListenerInfo;
 
 /// Memory that a node uses unless told otherwise (`skein.memory`), in bytes: enough for full speed on a few cores,
@@ -99,6 +100,8 @@ pub struct Serving {
     pub direct: bool,
     /// What an acknowledgement means where a topic does not say otherwise.
     pub durability: Durability,
+    /// The addresses of the admin endpoint, if there is one.
+    pub admin: Vec<std::net::SocketAddr>,
 }
 
 /// Runs a node until it is asked to stop (SIGTERM, SIGINT). `serving` is called once, when it serves.
@@ -113,6 +116,7 @@ pub fn run(config: NodeConfig, serving: impl FnOnce(&Serving)) -> Result<(), Err
         return Err(Error::SeveralDirectories(config.data_dirs));
     };
     let bound = bind_all(&config.listeners)?;
+    let mut admin = start_admin(&config.admin)?;
     let failed = |cause: assemble::Error| Error::Data { directory: directory.clone(), cause };
     let disk = Directory::open(directory).map_err(|error| failed(error.into()))?;
     let root = disk.root().to_path_buf();
@@ -141,16 +145,58 @@ pub fn run(config: NodeConfig, serving: impl FnOnce(&Serving)) -> Result<(), Err
     let made = assemble(&disk, plan).map_err(failed)?;
     let sockets: Vec<TcpListener> = bound.into_iter().map(|(_, listener)| listener).collect();
     let pumps = pump::Config { directory: root.clone(), listeners: sockets, cores };
-    let node = pump::start(pumps, made.into_iter().map(|shard| move || shard).collect()).map_err(Error::Shard)?;
-    let stopper = node.stopper();
-    signals.watch(move || stopper.stop()).map_err(system("signal handling"))?;
+    let node = start_shards(pumps, made, admin.as_mut())?;
+    let (stopper, farewell) = (node.stopper(), admin.as_ref().map(Admin::farewell));
+    let stop = move || {
+        if let Some(farewell) = &farewell {
+            farewell.stopping();
+        }
+        stopper.stop();
+    };
+    signals.watch(stop).map_err(system("signal handling"))?;
     if let Ok(cluster_id) = served.recv() {
         let durability = config.durability();
-        serving(&Serving { addresses, cluster_id, directory: root, shards, direct, durability });
+        let admin_addresses = admin.as_ref().map(|admin| admin.addresses().to_vec()).unwrap_or_default();
+        serving(&Serving {
+            addresses,
+            cluster_id,
+            directory: root,
+            shards,
+            direct,
+            durability,
+            admin: admin_addresses,
+        });
+        if let Some(admin) = &admin {
+            admin.serving();
+        }
     }
     node.join();
+    if let Some(admin) = admin {
+        admin.stop();
+    }
     drop(disk);
     Ok(())
+}
+
+/// Serves the admin endpoint from now on, so that it can say that the node starts. It stops by itself if the start
+/// fails: the process ends.
+fn start_admin(binds: &[Bind]) -> Result<Option<Admin>, Error> {
+    if binds.is_empty() {
+        return Ok(None);
+    }
+    let sockets = bind_each(binds).map_err(|error| match error {
+        Error::Listen(error) => Error::Listen(listen::Error { option: "--admin", ..error }),
+        error => error,
+    })?;
+    Admin::start(sockets).map(Some).map_err(system("thread for the admin endpoint"))
+}
+
+fn start_shards(pumps: pump::Config, made: Vec<Shard>, admin: Option<&mut Admin>) -> Result<pump::Node, Error> {
+    let shards = made.into_iter().map(|shard| move || shard).collect();
+    let Some(admin) = admin else { return pump::start(pumps, shards).map_err(Error::Shard) };
+    let (node, mailboxes) = pump::start_observed(pumps, shards, admin.doorbell()).map_err(Error::Shard)?;
+    admin.connect(mailboxes);
+    Ok(node)
 }
 
 fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> Error {
@@ -161,15 +207,22 @@ fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> Error {
 fn bind_all(listeners: &[Listener]) -> Result<Vec<(&Listener, TcpListener)>, Error> {
     let mut bound = Vec::new();
     for listener in listeners {
-        let mut port_of_first = None;
-        for bind in &listener.bind {
-            for socket in bind_one(bind, port_of_first)? {
-                port_of_first = port_of_first.or(socket.local_addr().ok().map(|address| address.port()));
-                bound.push((listener, socket));
-            }
-        }
+        bound.extend(bind_each(&listener.bind)?.into_iter().map(|socket| (listener, socket)));
     }
     Ok(bound)
+}
+
+/// Binds all addresses, on one port.
+fn bind_each(binds: &[Bind]) -> Result<Vec<TcpListener>, Error> {
+    let mut sockets = Vec::new();
+    let mut port_of_first = None;
+    for bind in binds {
+        for socket in bind_one(bind, port_of_first)? {
+            port_of_first = port_of_first.or(socket.local_addr().ok().map(|address| address.port()));
+            sockets.push(socket);
+        }
+    }
+    Ok(sockets)
 }
 
 fn bind_one(bind: &Bind, port_of_first: Option<u16>) -> Result<Vec<TcpListener>, Error> {

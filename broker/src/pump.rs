@@ -149,11 +149,41 @@ where
     T: Turn,
     F: FnOnce() -> T + Send + 'static,
 {
+    launch(config, shards, None).map(|(node, _)| node)
+}
+
+/// As [`start`], with one more peer behind the shards: a thread that exchanges mail with every shard and is woken by
+/// `observer`. To the shards its number is their count.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_observed<T, F>(
+    config: Config,
+    shards: Vec<F>,
+    observer: Arc<Doorbell>,
+) -> Result<(Node, Mailboxes<T::Mail>), Error>
+where
+    T: Turn,
+    F: FnOnce() -> T + Send + 'static,
+{
+    let (node, mailboxes) = launch(config, shards, Some(observer))?;
+    Ok((node, mailboxes.expect("an observer has mailboxes")))
+}
+
+type Launched<M> = (Node, Option<Mailboxes<M>>);
+
+fn launch<T, F>(config: Config, shards: Vec<F>, observer: Option<Arc<Doorbell>>) -> Result<Launched<T::Mail>, Error>
+where
+    T: Turn,
+    F: FnOnce() -> T + Send + 'static,
+{
     stop_the_process_on_panic();
     let wakers = (0..shards.len()).map(|shard| Waker::new().map_err(missing(shard, "eventfd")));
     let wakers = wakers.collect::<Result<Vec<_>, _>>()?;
-    let doorbells: Vec<_> = wakers.iter().map(|waker| Arc::new(Doorbell::new(Box::new(waker.clone())))).collect();
-    let mailboxes = mailbox::mesh(&doorbells);
+    let of_shards = wakers.iter().map(|waker| Arc::new(Doorbell::new(Box::new(waker.clone()))));
+    let doorbells: Vec<_> = of_shards.chain(observer).collect();
+    let mut mailboxes = mailbox::mesh(&doorbells);
+    let observers = mailboxes.split_off(shards.len()).pop();
     let shared = Arc::new(Shared {
         origin: Instant::now(),
         stop: AtomicBool::new(false),
@@ -184,7 +214,7 @@ where
     let node = Node { shared, threads };
     let result = node.threads.iter().try_for_each(|_| starts.recv().expect("every shard reports its start"));
     match result {
-        Ok(()) => Ok(node),
+        Ok(()) => Ok((node, observers)),
         Err(error) => {
             node.stopper().stop();
             Err(error)

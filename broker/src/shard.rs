@@ -23,6 +23,7 @@
 //! | [`groups`], [`scatter`] | the coordinators of the `__consumer_offsets` partitions placed here; requests to several of them |
 //! | [`lags`] | how far behind committed offsets are |
 //! | [`peers`], [`mail`] | other shards |
+//! | [`metrics`], [`report`] | what is counted, and told to the admin thread |
 //! | [`pending`], [`timers`], [`session`] | what waits, until when, and what consumers are remembered for |
 
 mod by_shard;
@@ -34,6 +35,7 @@ pub mod fetch;
 pub mod groups;
 pub mod lags;
 pub mod mail;
+pub mod metrics;
 pub mod offsets;
 pub mod partition_admin;
 mod partition_requests;
@@ -41,6 +43,7 @@ pub mod partitions;
 pub mod peers;
 pub mod pending;
 pub mod produce;
+pub mod report;
 pub mod scatter;
 pub mod session;
 pub mod timers;
@@ -66,12 +69,14 @@ use fetch::{Fetch, PeerRead, PeerWatch};
 use groups::Groups;
 use lags::{Lags, Work};
 use mail::{Mail, Notice};
+use metrics::Metrics;
 use offsets::Queries;
 use partition_admin::{PartitionRequest, Unsettled};
 use partitions::{Partitions, Watcher};
 use peers::Peer;
 use pending::{Key, Table};
 use produce::Produce;
+use report::Reporting;
 use scatter::Scatter;
 use session::Sessions;
 use timers::{Timer, Timers};
@@ -168,6 +173,9 @@ pub struct Shard {
     spare_fetch: Vec<Box<Fetch>>,
     /// Scratch space for watchers being woken.
     woken: Vec<Watcher>,
+    metrics: Metrics,
+    /// What the admin thread has asked for and is being gathered.
+    reporting: Option<Reporting>,
 }
 
 /// How far a clean stop has come.
@@ -213,6 +221,8 @@ impl Shard {
             spare_produce: Vec::new(),
             spare_fetch: Vec::new(),
             woken: Vec::new(),
+            metrics: Metrics::default(),
+            reporting: None,
         };
         shard.open_metadata_log();
         shard
@@ -301,6 +311,7 @@ impl Turn for Shard {
         self.store.step(now.storage(), BACKGROUND_BYTES_PER_TURN);
         self.drain_store();
         self.run_control();
+        self.step_report();
         self.send_answers();
         self.store.requests(&mut self.ops.disk);
         std::mem::swap(ops, &mut self.ops);
@@ -308,7 +319,7 @@ impl Turn for Shard {
         if self.stopping == Stopping::Draining && self.store.is_stopped() && self.connections.is_empty() {
             return Next::Stop;
         }
-        if self.store.has_work() || self.connections.has_work() || self.groups.has_work() {
+        if self.store.has_work() || self.connections.has_work() || self.groups.has_work() || self.reporting.is_some() {
             return Next::Busy;
         }
         let deadlines = [self.timers.next_deadline(), self.store.next_deadline()];

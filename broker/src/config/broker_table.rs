@@ -137,6 +137,10 @@ pub(super) static SUPPORTED: &[Definition] = &[
     Definition::new("producer.id.expiration.ms", Int, Some("86400000"), AtLeast(1), Low)
         .dynamic()
         .doc("How long a partition remembers an idempotent producer that has gone quiet."),
+    Definition::new("skein.admin.listener", String, None, Any, Medium).doc(
+        "Address of the admin endpoint, as HOST:PORT: metrics and health over HTTP, for anybody who can reach it. \
+             Without one there is none.",
+    ),
     Definition::new("skein.durability", String, Some("durable"), OneOf(&["durable", "cached"]), High)
         .doc("Default of the topics' skein.durability."),
     Definition::new("skein.journal.extent.bytes", Long, Some("67108864"), Between(1 << 20, 1 << 30), Low)

@@ -12,6 +12,9 @@ use super::settings::Settings;
 /// The most listeners one node can have.
 pub const LISTENERS_MAX: usize = 64;
 
+/// The property with the address of the admin endpoint.
+pub(super) const ADMIN_LISTENER: &str = "skein.admin.listener";
+
 /// One listener: a name, the addresses to bind, and the address told to clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
@@ -176,6 +179,13 @@ fn advertise_settings(listeners: &mut [Listener], settings: &Settings) -> Result
         listener.advertised = Some(endpoint);
     }
     Ok(())
+}
+
+/// The addresses of the admin endpoint, none unless it is asked for.
+pub(super) fn admin(settings: &Settings) -> Result<Vec<Bind>, ConfigError> {
+    let text = settings.effective(ADMIN_LISTENER).map(str::trim).filter(|text| !text.is_empty());
+    let Some(text) = text else { return Ok(Vec::new()) };
+    endpoint(text).map(binds).map_err(|why| wrong(ADMIN_LISTENER, text, &why))
 }
 
 /// Clients cannot connect to "every address" nor to port 0.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::definition::{Class, Definition, Reason, list};
 use super::error::{ConfigError, Origin, Warning};
-use super::listeners::{self, Listener};
+use super::listeners::{self, Bind, Listener};
 use super::properties;
 use super::settings::Settings;
 use super::table;
@@ -21,6 +21,8 @@ pub struct Flags {
     pub advertise: Vec<String>,
     /// `--shards N`.
     pub shards: Option<u32>,
+    /// `--admin HOST:PORT`.
+    pub admin: Option<String>,
 }
 
 /// A properties file that has been read.
@@ -49,6 +51,8 @@ pub struct NodeConfig {
     pub journal_extent_bytes: u64,
     /// Where to listen, at least one.
     pub listeners: Vec<Listener>,
+    /// Where the admin endpoint listens; nowhere unless it was asked for.
+    pub admin: Vec<Bind>,
     /// Topic creation and deletion.
     pub topics: Topics,
     /// Group coordination.
@@ -134,10 +138,11 @@ impl NodeConfig {
         let listening = listeners::Flags { listen: &flags.listen, advertise: &flags.advertise };
         let (listeners, mut warnings) = listeners::resolve(&listening, &loader.settings)?;
         loader.remember_listeners(flags, &listeners)?;
+        let admin = listeners::admin(&loader.settings)?;
         if !loader.without_meaning.is_empty() {
             warnings.insert(0, Warning::WithoutMeaning(loader.without_meaning));
         }
-        Ok((typed(loader.settings, data_dirs(flags), listeners), warnings))
+        Ok((typed(loader.settings, data_dirs(flags), listeners, admin), warnings))
     }
 
     /// The node's default durability, that of topics which do not choose.
@@ -181,6 +186,9 @@ impl Loader {
     fn flags(&mut self, flags: &Flags) -> Result<(), ConfigError> {
         if let Some(shards) = flags.shards {
             self.set("skein.shards", &shards.to_string(), &Origin::Flag("--shards"))?;
+        }
+        if let Some(admin) = &flags.admin {
+            self.set(listeners::ADMIN_LISTENER, admin, &Origin::Flag("--admin"))?;
         }
         if !flags.data.is_empty() {
             let dirs: Vec<_> = flags.data.iter().map(|dir| dir.to_string_lossy()).collect();
@@ -281,7 +289,12 @@ fn data_dirs(flags: &Flags) -> Option<Vec<PathBuf>> {
     (!flags.data.is_empty()).then(|| flags.data.clone())
 }
 
-fn typed(settings: Settings, data_dirs: Option<Vec<PathBuf>>, listeners: Vec<Listener>) -> NodeConfig {
+fn typed(
+    settings: Settings,
+    data_dirs: Option<Vec<PathBuf>>,
+    listeners: Vec<Listener>,
+    admin: Vec<Bind>,
+) -> NodeConfig {
     let s = &settings;
     let dirs_value = s.effective("log.dirs").or_else(|| s.effective("log.dir")).unwrap_or_default();
     let whole_if_set = |name| s.effective(name).map(|_| s.whole(name));
@@ -293,6 +306,7 @@ fn typed(settings: Settings, data_dirs: Option<Vec<PathBuf>>, listeners: Vec<Lis
         memory_bytes: whole_if_set("skein.memory").and_then(|n| u64::try_from(n).ok()),
         journal_extent_bytes: s.count("skein.journal.extent.bytes"),
         listeners,
+        admin,
         topics: Topics {
             auto_create: s.flag("auto.create.topics.enable"),
             delete: s.flag("delete.topic.enable"),

@@ -57,6 +57,8 @@ pub(crate) struct Responder {
     pub(crate) correlation_id: i32,
     /// Bytes of the request, charged to the connection until it is answered.
     charged: usize,
+    /// When it began to be carried out: it came, or what it waited for did.
+    pub(crate) began_ns: u64,
 }
 
 /// A request that another shard handles.
@@ -113,6 +115,11 @@ impl Connections {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.places.len() == self.free.len()
+    }
+
+    /// How many connections are open.
+    pub(crate) fn len(&self) -> usize {
+        self.places.len() - self.free.len()
     }
 
     pub(crate) fn has_work(&self) -> bool {
@@ -233,6 +240,7 @@ impl Shard {
         }
         let limits = Limits { frame_bytes_max: self.config.network.request_bytes_max as usize, ..Limits::default() };
         let key = self.connections.add(new, limits, self.now.monotonic_ns);
+        self.metrics.connections_opened += 1;
         self.ops.net.push(Op::Adopt { connection: key.id, socket: new.socket });
         self.ops.net.push(Op::Receive { connection: key.id });
         if let Some(idle_ms) = self.config.network.idle_ms_max {
@@ -255,6 +263,7 @@ impl Shard {
     }
 
     fn received(&mut self, id: ConnectionId, data: &[u8]) {
+        self.metrics.received_bytes += data.len() as u64;
         self.take_requests(id, data, usize::MAX);
         self.follow_budget(id);
     }
@@ -283,6 +292,7 @@ impl Shard {
             let (peer, client) = (open.connection.origin().peer, &open.connection.client().id);
             tracing::warn!(%peer, %client, "connection closed: {why}");
         }
+        self.metrics.connections_malformed += 1;
         self.close(id);
     }
 
@@ -334,6 +344,7 @@ impl Shard {
         match result {
             Ok(taken) => {
                 open.connection.sent(send, taken, now_ns);
+                self.metrics.sent_bytes += taken as u64;
                 if open.connection.is_finished() {
                     return self.close(id);
                 }
@@ -402,7 +413,9 @@ impl Shard {
         let open = self.connections.by_key(connection).expect("it just sent a request");
         open.connection.charge(bytes);
         let answer = Some(open.connection.reserve());
-        Responder { connection, answer, key, version, correlation_id, charged: bytes }
+        self.metrics.requested(key);
+        let began_ns = self.now.monotonic_ns;
+        Responder { connection, answer, key, version, correlation_id, charged: bytes, began_ns }
     }
 
     /// For a request that is owed no answer.
@@ -413,11 +426,14 @@ impl Shard {
         version: i16,
         correlation_id: i32,
     ) -> Responder {
-        Responder { connection, answer: None, key, version, correlation_id, charged: 0 }
+        self.metrics.requested(key);
+        let began_ns = self.now.monotonic_ns;
+        Responder { connection, answer: None, key, version, correlation_id, charged: 0, began_ns }
     }
 
     /// Answers a request. If its connection has ended, the answer is dropped.
     pub(super) fn respond(&mut self, responder: Responder, answer: Answer<Slice>) {
+        self.metrics.answered(responder.key, self.now.monotonic_ns.saturating_sub(responder.began_ns));
         let Some(open) = self.connections.by_key(responder.connection) else { return };
         open.connection.release(responder.charged);
         let Some(id) = responder.answer else { return };

@@ -104,7 +104,7 @@ impl Shard {
         let config = outcome::metadata_log_config();
         let slot = self.store.attach(log, crate::metadata::names::CLUSTER_METADATA, config, self.now.storage());
         let replica = Replica::new(self.config.node_id, 0, self.store.durable_end(slot));
-        self.partitions.insert(log, Partition { slot, replica });
+        self.partitions.insert(log, Partition::new(log, slot, replica));
     }
 
     /// Registers the node in the first turn.
@@ -355,12 +355,13 @@ impl Shard {
             let directory = format!("{}-{index}", topic.name);
             let slot = self.store.attach(log, &directory, config.clone(), self.now.storage());
             let replica = Replica::new(self.config.node_id, placed.leader_epoch, self.store.durable_end(slot));
-            self.partitions.insert(log, Partition { slot, replica });
+            self.partitions.insert(log, Partition::new(log, slot, replica));
         }
     }
 
     fn detach_topic(&mut self, topic: &Topic) {
         let shard = self.id;
+        topic.partitions.iter().for_each(|placed| self.metrics.forget(LogId(placed.log_id)));
         for placed in topic.partitions.iter().filter(|placed| usize::from(placed.shard) == shard) {
             let Some(mut partition) = self.partitions.remove(LogId(placed.log_id)) else { continue };
             self.store.delete(partition.slot, self.now.storage());

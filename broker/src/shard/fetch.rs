@@ -137,6 +137,7 @@ impl Shard {
     }
 
     fn refuse_fetch(&mut self, responder: Responder, version: i16, error: ErrorCode) -> Result<(), net::DecodeError> {
+        self.metrics.told(responder.key, error);
         let head = ResponseHead { error_code: error.code(), ..ResponseHead::default() };
         let buffer = self.answer_buffer();
         self.respond(responder, ResponseWriter::new(buffer, version, responder.correlation_id, head).finish(&[]));
@@ -387,6 +388,8 @@ impl Shard {
                 }
             }
         }
+        // Having waited for records is no delay.
+        fetch.responder.began_ns = self.now.monotonic_ns;
         self.requests.put_back(key, Request::Fetch(fetch));
         true
     }
@@ -453,12 +456,26 @@ impl Shard {
                 part.told = news || !increment;
             }
         }
+        self.count_fetched(&fetch);
         let Fetch { responder, version, .. } = *fetch;
         let buffer = self.answer_buffer();
         self.respond(responder, fetch.encode(buffer, version, responder.correlation_id));
         if self.spare_fetch.len() < super::produce::SPARE_MAX {
             fetch.clear();
             self.spare_fetch.push(fetch);
+        }
+    }
+}
+
+impl Shard {
+    /// Counts what an answer is about to tell.
+    fn count_fetched(&mut self, fetch: &Fetch) {
+        for part in fetch.parts.iter().filter(|part| part.told) {
+            self.metrics.told(fetch.responder.key, part.answer.error);
+            let bytes = part.answer.bytes();
+            if let (Ok(place), true) = (part.place, bytes > 0) {
+                self.metrics.fetched(place.log, part.answer.next_offset - part.wanted.fetch_offset, bytes);
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ use storage::buffer::Slice;
 use super::lags::{LagAnswer, LagItem};
 use super::partition_admin;
 use super::pending::Key;
+use super::report::{Inquiry, Told};
 use crate::error_code::ErrorCode;
 use crate::metadata::Image;
 
@@ -43,6 +44,10 @@ pub enum Mail {
     },
     /// Something that is not answered.
     Notice(Notice),
+    /// The admin thread asks.
+    Inquiry(Inquiry),
+    /// A shard answers the admin thread.
+    Told(Told),
 }
 
 /// What a shard may ask of the owner of a partition, or of the controller's shard.
@@ -240,6 +245,8 @@ pub struct ReadAnswer {
     pub leader_epoch: i32,
     /// Whole record batches, in order.
     pub records: Vec<Slice>,
+    /// The offset after the last record; -1 without records.
+    pub next_offset: i64,
 }
 
 impl ReadAnswer {
@@ -254,6 +261,7 @@ impl ReadAnswer {
             diverging: None,
             leader_epoch: -1,
             records: Vec::new(),
+            next_offset: -1,
         }
     }
 

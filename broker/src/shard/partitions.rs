@@ -15,6 +15,7 @@ use storage::store::{
 
 use super::Shard;
 use super::mail::{AppendAnswer, Query, QueryAnswer, QueryItem, ReadAnswer, ReadItem};
+use super::metrics::Moved;
 use super::pending::Key;
 use crate::error_code::ErrorCode;
 use crate::outcome;
@@ -22,8 +23,18 @@ use crate::outcome;
 /// One partition of this shard.
 #[derive(Debug)]
 pub(crate) struct Partition {
+    pub(crate) log: LogId,
     pub(crate) slot: Slot,
     pub(crate) replica: Replica<CommitWaiter, Watcher>,
+    /// What producers appended since the start.
+    pub(crate) produced: Moved,
+}
+
+impl Partition {
+    /// One that nothing was appended to since the start.
+    pub(crate) fn new(log: LogId, slot: Slot, replica: Replica<CommitWaiter, Watcher>) -> Self {
+        Self { log, slot, replica, produced: Moved::default() }
+    }
 }
 
 /// Who is told when records are committed.
@@ -70,6 +81,8 @@ pub(crate) struct Validating {
     waiter: CommitWaiter,
     part: u32,
     acks: i16,
+    /// Size of the batch as it came.
+    bytes: usize,
 }
 
 /// What an append came to for now.
@@ -114,6 +127,16 @@ impl Partitions {
         self.entries[slot.index()].as_mut()
     }
 
+    /// Places of partitions, taken or not.
+    pub(crate) fn places(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The partition at a place, if there is one.
+    pub(crate) fn by_place(&self, index: usize) -> Option<&Partition> {
+        self.entries.get(index)?.as_ref()
+    }
+
     pub(crate) fn at(&mut self, slot: Slot) -> Option<&mut Partition> {
         self.entries.get_mut(slot.index())?.as_mut()
     }
@@ -144,13 +167,15 @@ impl Shard {
         let epoch = partition.replica.leader_epoch();
         let outcome = self.store.append(partition.slot, records, origin, epoch, self.now.storage());
         if let Append::Validating(token) = outcome {
-            self.partitions.validating.insert(token, Validating { log, waiter, part, acks });
+            let bytes = records.len();
+            self.partitions.validating.insert(token, Validating { log, waiter, part, acks, bytes });
             return Appending::Waits(AppendAnswer::pending(part));
         }
-        self.appended(outcome, log, part, waiter, acks)
+        self.appended(outcome, Validating { log, waiter, part, acks, bytes: records.len() })
     }
 
-    fn appended(&mut self, outcome: Append, log: LogId, part: u32, waiter: CommitWaiter, acks: i16) -> Appending {
+    fn appended(&mut self, outcome: Append, append: Validating) -> Appending {
+        let Validating { log, waiter, part, acks, bytes } = append;
         let Some(partition) = self.partitions.get_mut(log) else {
             return Appending::Done(AppendAnswer::refused(
                 part,
@@ -158,6 +183,9 @@ impl Shard {
                 "The partition was deleted while the request was under way.",
             ));
         };
+        if let (Append::Appended { base_offset, last_offset, .. }, CommitWaiter::Produce(_)) = (&outcome, waiter) {
+            partition.produced.count(last_offset - base_offset + 1, bytes);
+        }
         let (mut answer, end_offset) = outcome::append(part, outcome);
         if answer.error != ErrorCode::None {
             return Appending::Done(answer);
@@ -206,7 +234,7 @@ impl Shard {
                 self.partitions.reading.insert(token, (part_of, answer));
                 None
             }
-            done => Some(finished(answer, outcome::read(&done))),
+            done => Some(finished(answer, &done)),
         }
     }
 
@@ -312,7 +340,7 @@ impl Shard {
 
     fn validated(&mut self, token: AppendToken, outcome: Append) {
         let Some(append) = self.partitions.validating.remove(&token) else { return };
-        let appending = self.appended(outcome, append.log, append.part, append.waiter, append.acks);
+        let appending = self.appended(outcome, append);
         match (append.waiter, appending) {
             (CommitWaiter::Produce(part_of), Appending::Done(answer)) => self.produce_answered(part_of, answer),
             (CommitWaiter::Produce(part_of), Appending::Waits(answer)) => self.produce_appended(part_of, answer),
@@ -325,13 +353,17 @@ impl Shard {
     fn read_finished(&mut self, token: ReadToken, outcome: Read, slices: Vec<Slice>) {
         let Some((part_of, mut answer)) = self.partitions.reading.remove(&token) else { return };
         answer.records = slices;
-        self.read_answered(part_of, finished(answer, outcome::read(&outcome)));
+        self.read_answered(part_of, finished(answer, &outcome));
     }
 }
 
 /// The answer of a read that has ended; a failed one tells no offsets, as Kafka's does not.
-fn finished(answer: ReadAnswer, error: ErrorCode) -> ReadAnswer {
-    if error == ErrorCode::None { answer } else { ReadAnswer::refused(answer.part, error) }
+fn finished(answer: ReadAnswer, outcome: &Read) -> ReadAnswer {
+    match (outcome::read(outcome), outcome) {
+        (ErrorCode::None, &Read::Ready { next_offset, .. }) => ReadAnswer { next_offset, ..answer },
+        (ErrorCode::None, _) => answer,
+        (error, _) => ReadAnswer::refused(answer.part, error),
+    }
 }
 
 /// Compares the epoch a client believes in with the leader's (KIP-320); -1 skips the check.

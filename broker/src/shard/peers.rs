@@ -72,6 +72,8 @@ impl Shard {
                 self.answered(request, answer);
             }
             Mail::Notice(notice) => self.noticed(from, notice),
+            Mail::Inquiry(inquiry) => self.inquired(inquiry),
+            Mail::Told(_) => unreachable!("shards tell the admin thread only"),
         }
     }
 

@@ -235,12 +235,16 @@ impl Shard {
 
     fn finish_produce(&mut self, key: Key) {
         let Some(Request::Produce(mut produce)) = self.requests.remove(key) else { return };
+        if let Origin::Connection { responder, .. } = produce.origin {
+            produce.parts.iter().for_each(|part| self.metrics.told(responder.key, part.answer.error));
+        }
         match produce.origin {
             Origin::Shard { shard, request } => {
                 let answers = produce.parts.drain(..).map(|part| part.answer).collect();
                 self.answer_peer(shard, request, Answer::Append(answers));
             }
             Origin::Connection { responder, .. } if produce.acks == 0 => {
+                self.metrics.answered(responder.key, self.now.monotonic_ns.saturating_sub(responder.began_ns));
                 // Nothing is owed; a client that gets no answers learns of a failure by losing its connection.
                 if let Some(failed) = produce.parts.iter().find(|part| part.answer.error != ErrorCode::None) {
                     let why =

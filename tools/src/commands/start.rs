@@ -13,6 +13,7 @@ Examples:
   skein start --data /var/lib/skein --listen 0.0.0.0:9092 --advertise broker.example.com:9092
   skein start --listen localhost:0                     a free port; the ready line shows it
   skein start --config server.properties --set num.partitions=4
+  skein start --admin localhost:9644                   metrics and health over HTTP, for Prometheus and `skein top`
   skein start --log debug                              say more on standard error
 
 The node is ready when it prints `skein ready on HOST:PORT` on standard output. Ctrl-C stops it.")]
@@ -33,6 +34,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "N")]
     shards: Option<u32>,
 
+    /// Address of the admin endpoint: /metrics, /healthz, /readyz over HTTP [default: none]
+    #[arg(long, value_name = "HOST:PORT")]
+    admin: Option<String>,
+
     /// File with Kafka's server.properties syntax
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -48,7 +53,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args) -> Outcome {
     start_logging(args.log.as_deref())?;
-    let flags = Flags { data: args.data, listen: args.listen, advertise: args.advertise, shards: args.shards };
+    let flags = Flags { data: args.data, listen: args.listen, advertise: args.advertise, shards: args.shards, admin: args.admin };
     let text = args.config.as_ref().map(|path| read_properties(path)).transpose()?;
     let path = args.config.unwrap_or_default().display().to_string();
     let file = text.as_ref().map(|text| PropertiesFile { path: &path, text });
@@ -94,12 +99,17 @@ fn announce(serving: &Serving) {
         addresses.join(", ")
     );
     tracing::info!("{durability}");
+    let admin: Vec<String> = serving.admin.iter().map(ToString::to_string).collect();
+    if let Some(address) = admin.first() {
+        tracing::info!("metrics and health: http://{address}/metrics, /healthz, /readyz; try: skein top --admin http://{address}");
+    }
     let first = addresses.first().cloned().unwrap_or_default();
     tracing::info!("try: skein topic create hello --bootstrap {first}");
     println!(
-        "skein ready on {} (cluster {}, data in {})",
+        "skein ready on {} (cluster {}, data in {}{})",
         addresses.join(","),
         serving.cluster_id,
-        serving.directory.display()
+        serving.directory.display(),
+        admin.first().map(|address| format!(", admin on {address}")).unwrap_or_default()
     );
 }

@@ -1,0 +1,149 @@
+//! Asking every shard on behalf of requests, and giving each the answers.
+//!
+//! A shard has at most one inquiry of a kind open, so a mailbox never fills, whoever scrapes how often. Requests that come
+//! while a round is under way share it. A shard that is silent for [`ANSWER_MAX`] is left out of the round; its late
+//! answer counts for the next one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use replication::mailbox::Mailboxes;
+use replication::wake::Doorbell;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::shard::mail::Mail;
+use crate::shard::report::{Health, Inquiry, Report, Told};
+
+/// How long a shard may take to answer: a turn takes milliseconds, and no turn waits for a disk.
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(2);
+
+/// By shard; nothing from those that were silent.
+pub(super) type Answers<T> = Vec<Option<Arc<T>>>;
+
+/// Somebody wants to know about every shard.
+#[derive(Debug)]
+pub(super) enum Asked {
+    Health(oneshot::Sender<Answers<Health>>),
+    Reports(oneshot::Sender<Answers<Report>>),
+}
+
+/// One question to all shards and those who wait for the answers.
+#[derive(Debug)]
+struct Round<T> {
+    inquiry: Inquiry,
+    /// Whether the shard owes an answer, of this round or an earlier one.
+    is_open: Vec<bool>,
+    answers: Answers<T>,
+    waiting: Vec<oneshot::Sender<Answers<T>>>,
+    /// When it ends with what there is; none while nobody waits.
+    deadline: Option<Instant>,
+}
+
+impl<T> Round<T> {
+    fn new(inquiry: Inquiry) -> Self {
+        Self { inquiry, is_open: Vec::new(), answers: Vec::new(), waiting: Vec::new(), deadline: None }
+    }
+
+    fn join(&mut self, waiter: oneshot::Sender<Answers<T>>, mailboxes: &mut Mailboxes<Mail>) {
+        self.waiting.push(waiter);
+        if self.deadline.is_some() {
+            return;
+        }
+        self.deadline = Some(Instant::now() + ANSWER_MAX);
+        let shards = mailboxes.senders.iter_mut().flatten();
+        for (is_open, sender) in self.is_open.iter_mut().zip(shards).filter(|(is_open, _)| !**is_open) {
+            *is_open = sender.push(Mail::Inquiry(self.inquiry)).is_ok();
+            sender.ring();
+        }
+    }
+
+    fn told(&mut self, shard: usize, answer: T) {
+        self.is_open[shard] = false;
+        if self.deadline.is_some() {
+            self.answers[shard] = Some(Arc::new(answer));
+        }
+    }
+
+    /// Ends the round if every shard has answered or the time is over.
+    fn settle(&mut self, now: Instant) {
+        let Some(deadline) = self.deadline else { return };
+        if now < deadline && self.answers.iter().any(Option::is_none) {
+            return;
+        }
+        self.deadline = None;
+        let nothing = vec![None; self.answers.len()];
+        let answers = std::mem::replace(&mut self.answers, nothing);
+        for waiter in self.waiting.drain(..) {
+            // Who has hung up needs no answer.
+            let _ = waiter.send(answers.clone());
+        }
+    }
+
+    fn resize(&mut self, shards: usize) {
+        self.is_open.resize(shards, false);
+        self.answers.resize_with(shards, || None);
+    }
+}
+
+/// The end of the mailboxes that is the admin thread's.
+#[derive(Debug)]
+pub(super) struct Courier {
+    doorbell: Arc<Doorbell>,
+    bell: Arc<Notify>,
+    requests: mpsc::Receiver<Asked>,
+    health: Round<Health>,
+    reports: Round<Report>,
+}
+
+impl Courier {
+    pub(super) fn new(doorbell: Arc<Doorbell>, bell: Arc<Notify>, requests: mpsc::Receiver<Asked>) -> Self {
+        Self { doorbell, bell, requests, health: Round::new(Inquiry::Health), reports: Round::new(Inquiry::Report) }
+    }
+
+    /// Works as long as somebody may ask.
+    pub(super) async fn run(mut self, delivered: oneshot::Receiver<Mailboxes<Mail>>) {
+        let Ok(mut mailboxes) = delivered.await else { return };
+        let shards = mailboxes.receivers.iter().flatten().count();
+        self.health.resize(shards);
+        self.reports.resize(shards);
+        loop {
+            self.take_mail(&mut mailboxes);
+            let now = Instant::now();
+            self.health.settle(now);
+            self.reports.settle(now);
+            self.doorbell.drowsy();
+            if mailboxes.receivers.iter().flatten().any(|receiver| !receiver.is_empty()) {
+                self.doorbell.awake();
+                continue;
+            }
+            let deadline = [self.health.deadline, self.reports.deadline].into_iter().flatten().min();
+            let asked = tokio::select! {
+                () = self.bell.notified() => None,
+                () = tokio::time::sleep_until(deadline.unwrap_or(now)), if deadline.is_some() => None,
+                asked = self.requests.recv() => match asked {
+                    Some(asked) => Some(asked),
+                    None => return,
+                },
+            };
+            self.doorbell.awake();
+            match asked {
+                Some(Asked::Health(waiter)) => self.health.join(waiter, &mut mailboxes),
+                Some(Asked::Reports(waiter)) => self.reports.join(waiter, &mut mailboxes),
+                None => {}
+            }
+        }
+    }
+
+    fn take_mail(&mut self, mailboxes: &mut Mailboxes<Mail>) {
+        for (shard, receiver) in mailboxes.receivers.iter_mut().flatten().enumerate() {
+            while let Some(mail) = receiver.pop() {
+                match mail {
+                    Mail::Told(Told::Health(health)) => self.health.told(shard, health),
+                    Mail::Told(Told::Report(report)) => self.reports.told(shard, *report),
+                    other => unreachable!("shards tell the admin thread nothing but answers: {other:?}"),
+                }
+            }
+        }
+    }
+}

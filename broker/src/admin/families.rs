@@ -1,0 +1,101 @@
+//! Every metric there is: names, types, labels, help. They are documented in `docs/monitoring.md`, and do not change.
+//!
+//! Names follow Prometheus' conventions: base units (seconds, bytes), `_total` for what only rises.
+
+use super::exposition::{Family, Kind};
+
+const fn family(kind: Kind, name: &'static str, labels: &'static [&'static str], help: &'static str) -> Family {
+    Family { name, kind, labels, help }
+}
+
+macro_rules! families {
+    ($($constant:ident = $kind:ident $name:literal $labels:tt $help:literal;)+) => {
+        $(pub(super) const $constant: Family = family(Kind::$kind, $name, &$labels, $help);)+
+
+        /// All of them.
+        #[cfg(test)]
+        pub(super) const ALL: &[Family] = &[$($constant),+];
+    };
+}
+
+families! {
+    BUILD = Gauge "skein_build_info" ["version"] "The version that runs, as a label; always 1.";
+    START = Gauge "skein_start_time_seconds" [] "When the node started, in seconds since 1970.";
+    UPTIME = Gauge "skein_uptime_seconds" [] "How long ago the node started.";
+    READY = Gauge "skein_ready" [] "1 while the node serves: not while it starts or stops.";
+    CPU = Counter "skein_process_cpu_seconds_total" [] "CPU time of the process, user and system.";
+    RESIDENT = Gauge "skein_process_resident_bytes" [] "Resident memory of the process.";
+    SHARD_UP = Gauge "skein_shard_up" ["shard"] "1 if the shard answered this scrape in time.";
+
+    REQUESTS = Counter "skein_requests_total" ["shard", "api"] "Requests that came in.";
+    REQUEST_DURATION = Histogram "skein_request_duration_seconds" ["shard", "api"]
+        "From a request to its answer; a fetch's wait for records is not in it.";
+    ERRORS = Counter "skein_errors_total" ["shard", "api", "code"] "Errors told to clients, by Kafka's error code.";
+    CONNECTIONS = Gauge "skein_connections" ["shard"] "Open connections.";
+    CONNECTIONS_OPENED = Counter "skein_connections_opened_total" ["shard"] "Connections that came in.";
+    CONNECTIONS_MALFORMED = Counter "skein_connections_malformed_total" ["shard"]
+        "Connections closed because of what they sent.";
+    RECEIVED = Counter "skein_received_bytes_total" ["shard"] "Bytes that came in on connections.";
+    SENT = Counter "skein_sent_bytes_total" ["shard"] "Bytes that went out on connections.";
+
+    JOURNAL_GROUPS = Counter "skein_journal_groups_total" ["shard", "journal"] "Groups of entries written to the journal.";
+    JOURNAL_ENTRIES = Counter "skein_journal_entries_total" ["shard", "journal"] "Entries in these groups.";
+    JOURNAL_BYTES = Counter "skein_journal_bytes_total" ["shard", "journal"] "Bytes of these groups, without padding.";
+    GROUP_DURATION = Histogram "skein_journal_group_duration_seconds" ["shard", "journal"]
+        "From handing a group to the disk until it was written.";
+    APPEND_DURATION = Histogram "skein_append_durable_duration_seconds" ["shard", "journal"]
+        "From the append of a record batch until it was durable.";
+    OLDEST_WAITING = Gauge "skein_journal_oldest_waiting_seconds" ["shard", "journal"]
+        "How long the oldest entry that is not written yet has waited; 0 if none waits.";
+    JOURNAL_EXTENTS = Gauge "skein_journal_full_extents" ["shard", "journal"]
+        "Journal extents that are full and wait for a checkpoint.";
+    CHECKPOINTS = Counter "skein_checkpoints_total" ["shard"] "Checkpoints: rounds from memory to segments that ended.";
+    CHECKPOINTS_FAILED = Counter "skein_checkpoints_failed_total" ["shard"] "Such rounds that were begun anew.";
+    MEMORY_USED = Gauge "skein_memory_used_bytes" ["shard", "memory"]
+        "Memory in use: tails (appended records) and reads (records read from disk).";
+    MEMORY_BUDGET = Gauge "skein_memory_budget_bytes" ["shard", "memory"] "The most memory of that kind.";
+    DISK_FULL = Gauge "skein_disk_full" ["shard"] "1 while appends are refused for want of room on the disk.";
+    PARTITIONS = Gauge "skein_partitions" ["shard"] "Partitions placed on the shard.";
+
+    TOPIC_PARTITIONS = Gauge "skein_topic_partitions" ["topic"] "Partitions of the topic.";
+    TOPIC_PRODUCED_BATCHES = Counter "skein_topic_produced_batches_total" ["topic"] "Record batches appended by producers.";
+    TOPIC_PRODUCED_RECORDS = Counter "skein_topic_produced_records_total" ["topic"] "Records appended by producers.";
+    TOPIC_PRODUCED_BYTES = Counter "skein_topic_produced_bytes_total" ["topic"] "Bytes of these record batches.";
+    TOPIC_FETCHED_RECORDS = Counter "skein_topic_fetched_records_total" ["topic"] "Records given to consumers.";
+    TOPIC_FETCHED_BYTES = Counter "skein_topic_fetched_bytes_total" ["topic"] "Bytes of record batches given to consumers.";
+    TOPIC_LOG_BYTES = Gauge "skein_topic_log_bytes" ["topic"] "Bytes of the logs of all partitions.";
+    TOPIC_START = Gauge "skein_topic_log_start_offset" ["topic"] "First offsets of all partitions, added up.";
+    TOPIC_END = Gauge "skein_topic_high_watermark" ["topic"] "High watermarks of all partitions, added up.";
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_follow_the_conventions() {
+        let names: BTreeSet<_> = ALL.iter().map(|family| family.name).collect();
+        assert_eq!(names.len(), ALL.len(), "a name is used once");
+        for Family { name, kind, help, .. } in ALL {
+            assert!(name.starts_with("skein_"), "{name}");
+            assert_eq!(name.ends_with("_total"), *kind == Kind::Counter, "{name}");
+            assert_eq!(name.ends_with("_duration_seconds"), *kind == Kind::Histogram, "{name}");
+            assert!(help.ends_with('.') && !help.contains(['\n', '\\']), "{name}: {help}");
+        }
+    }
+
+    #[test]
+    fn every_metric_is_documented() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/monitoring.md");
+        let page = std::fs::read_to_string(page).expect("the page is there");
+        for Family { name, labels, .. } in ALL {
+            let row = page.lines().find(|line| line.starts_with(&format!("| `{name}` |")));
+            let row = row.unwrap_or_else(|| panic!("docs/monitoring.md has a row for {name}"));
+            for label in *labels {
+                assert!(row.contains(&format!("`{label}`")), "{name}: the label {label}");
+            }
+        }
+    }
+}
