@@ -46,6 +46,7 @@ pub mod produce;
 pub mod report;
 pub mod scatter;
 pub mod session;
+mod stall;
 pub mod timers;
 
 use std::collections::BTreeMap;
@@ -79,6 +80,7 @@ use produce::Produce;
 use report::Reporting;
 use scatter::Scatter;
 use session::Sessions;
+use stall::Stalls;
 use timers::{Timer, Timers};
 
 /// Bytes of background work that one turn does at the most.
@@ -156,6 +158,7 @@ pub struct Shard {
     requests: Table<Request>,
     sessions: Sessions,
     timers: Timers,
+    stalls: Stalls,
     peers: Vec<Peer>,
     /// Watches that other shards hold here, with the logs they watch.
     peer_watches: BTreeMap<(usize, Key), Vec<(LogId, i64)>>,
@@ -210,6 +213,7 @@ impl Shard {
             requests: Table::default(),
             sessions: Sessions::new(slots),
             timers: Timers::default(),
+            stalls: Stalls::new(count),
             peers: (0..count).map(|_| Peer::new()).collect(),
             peer_watches: BTreeMap::new(),
             ops: Ops::default(),
@@ -246,6 +250,7 @@ impl Shard {
             Timer::Groups => self.groups_due(),
             Timer::OffsetExpiry => self.offsets_expire(),
             Timer::Accept(listener) => self.accept(listener),
+            Timer::Stall => self.stall_due(),
         }
     }
 
@@ -312,6 +317,7 @@ impl Turn for Shard {
         self.drain_store();
         self.run_control();
         self.step_report();
+        self.tell_room();
         self.send_answers();
         self.store.requests(&mut self.ops.disk);
         std::mem::swap(ops, &mut self.ops);

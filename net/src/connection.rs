@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 
 use crate::frame::{Assembler, FRAME_BYTES_MAX_DEFAULT};
 use crate::ops::{ConnectionId, ListenerId, Send};
-use crate::{Answer, Frame, FrameError};
+use crate::{Answer, ApiKey, Frame, FrameError};
 
 use outbox::Outbox;
 pub use outbox::{COPIED_BYTES_MAX, SEND_BYTES_MAX};
@@ -174,6 +174,11 @@ impl<P: AsRef<[u8]>> Connection<P> {
     /// Whether [`Self::next_frame`] has a request, or an error, without further bytes.
     pub fn has_request(&self, now_ns: u64) -> bool {
         self.takes_requests(now_ns) && self.assembler.has_frame()
+    }
+
+    /// Whether the next request that is kept is a whole one of this API.
+    pub fn has_request_of(&self, key: ApiKey, now_ns: u64) -> bool {
+        self.has_request(now_ns) && self.assembler.next_key() == Some(key as i16)
     }
 
     /// Whether bytes shall be received: a receive is armed where this is true, and cancelled where it is false.

@@ -166,6 +166,12 @@ impl Assembler {
         }
     }
 
+    /// The API key of the next frame, if that much of it is kept.
+    pub fn next_key(&self) -> Option<i16> {
+        let key = self.kept.get(LENGTH_BYTES..)?.first_chunk()?;
+        Some(i16::from_be_bytes(*key))
+    }
+
     /// The length at the start of `bytes`, if it is all there.
     fn frame_length(&self, bytes: &[u8]) -> Result<Option<usize>, FrameError> {
         let Some(length) = bytes.first_chunk() else { return Ok(None) };

@@ -146,7 +146,6 @@ pub struct Store {
     appended_bytes: usize,
     /// Tails that are durable in their files and kept for reads, oldest first.
     cached_tails: VecDeque<(Slot, LogId)>,
-    was_refused: bool,
     is_disk_full: bool,
     retry_at: Option<u64>,
     is_failed: bool,
@@ -185,7 +184,6 @@ impl Store {
             next_removal: 0,
             appended_bytes: 0,
             cached_tails: VecDeque::new(),
-            was_refused: false,
             is_disk_full: false,
             retry_at: None,
             is_failed: false,

@@ -75,8 +75,8 @@ struct Place {
 }
 
 #[derive(Debug)]
-struct Open {
-    connection: Connection<Slice>,
+pub(super) struct Open {
+    pub(super) connection: Connection<Slice>,
     receive: Receive,
     /// Whether the socket is being closed: nothing is done any more.
     ended: bool,
@@ -84,6 +84,10 @@ struct Open {
     queued: bool,
     /// Whether it is in the queue of those with requests to take up.
     resumable: bool,
+    /// Whether it waits until the store has room.
+    pub(super) is_stalled: bool,
+    /// Whether it has waited long enough: its next request goes on.
+    pub(super) has_waited: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,7 +130,7 @@ impl Connections {
         !self.resumable.is_empty()
     }
 
-    fn open(&mut self, id: ConnectionId) -> Option<&mut Open> {
+    pub(super) fn open(&mut self, id: ConnectionId) -> Option<&mut Open> {
         self.places.get_mut(id.0 as usize)?.open.as_mut()
     }
 
@@ -147,7 +151,15 @@ impl Connections {
         let place = &mut self.places[id.0 as usize];
         let origin = Origin { listener: new.listener, peer: new.peer, local: new.local };
         let connection = Connection::new(id, origin, limits, place.next_answer, now_ns);
-        place.open = Some(Open { connection, receive: Receive::Armed, ended: false, queued: false, resumable: false });
+        place.open = Some(Open {
+            connection,
+            receive: Receive::Armed,
+            ended: false,
+            queued: false,
+            resumable: false,
+            is_stalled: false,
+            has_waited: false,
+        });
         self.key(id)
     }
 
@@ -167,9 +179,9 @@ impl Connections {
         }
     }
 
-    fn queue_resume(&mut self, id: ConnectionId, now_ns: u64) {
+    pub(super) fn queue_resume(&mut self, id: ConnectionId, now_ns: u64) {
         let Some(open) = self.open(id) else { return };
-        if !open.resumable && open.connection.has_request(now_ns) {
+        if !open.resumable && !open.is_stalled && open.connection.has_request(now_ns) {
             open.resumable = true;
             self.resumable.push(id);
         }
@@ -273,6 +285,11 @@ impl Shard {
         let mut rest = data;
         for _ in 0..max {
             let now_ns = self.now.monotonic_ns;
+            match self.must_stall(id, &mut rest) {
+                Ok(false) => {}
+                Ok(true) => return,
+                Err(error) => return self.close_malformed(id, &error),
+            }
             let Some(open) = self.connections.open(id).filter(|open| !open.ended) else { return };
             match open.connection.next_frame(&mut rest, now_ns) {
                 Ok(Some(frame)) => {
@@ -298,6 +315,7 @@ impl Shard {
 
     /// Takes up requests that had to wait for a budget.
     pub(super) fn resume_connections(&mut self) {
+        self.resume_stalled();
         let resumable = std::mem::take(&mut self.connections.resumable);
         for id in resumable {
             let Some(open) = self.connections.open(id) else { continue };
@@ -309,10 +327,10 @@ impl Shard {
     }
 
     /// Arms or cancels the receive, as the connection's budgets want it.
-    fn follow_budget(&mut self, id: ConnectionId) {
+    pub(super) fn follow_budget(&mut self, id: ConnectionId) {
         let now_ns = self.now.monotonic_ns;
         let Some(open) = self.connections.open(id).filter(|open| !open.ended) else { return };
-        match (open.receive, open.connection.wants_receive(now_ns)) {
+        match (open.receive, !open.is_stalled && open.connection.wants_receive(now_ns)) {
             (Receive::Idle, true) => {
                 open.receive = Receive::Armed;
                 self.ops.net.push(Op::Receive { connection: id });
@@ -412,6 +430,7 @@ impl Shard {
     ) -> Responder {
         let open = self.connections.by_key(connection).expect("it just sent a request");
         open.connection.charge(bytes);
+        open.has_waited = false;
         let answer = Some(open.connection.reserve());
         self.metrics.requested(key);
         let began_ns = self.now.monotonic_ns;
@@ -426,6 +445,7 @@ impl Shard {
         version: i16,
         correlation_id: i32,
     ) -> Responder {
+        self.connections.by_key(connection).expect("it just sent a request").has_waited = false;
         self.metrics.requested(key);
         let began_ns = self.now.monotonic_ns;
         Responder { connection, answer: None, key, version, correlation_id, charged: 0, began_ns }

@@ -112,6 +112,8 @@ pub enum Notice {
     },
     /// Create these topics if they are missing (auto-creation).
     AutoCreate(Vec<String>),
+    /// Whether the store here has room for more records: producers elsewhere wait while it has none.
+    Room(bool),
     /// Stop cleanly.
     Stop,
 }

@@ -112,6 +112,7 @@ impl Shard {
             Notice::ImageApplied { version } => self.image_applied(from, version),
             Notice::Unwatch { request } => self.release_peer_watch(from, request),
             Notice::AutoCreate(names) => self.auto_create(names),
+            Notice::Room(has_room) => self.peer_room(from, has_room),
             Notice::Stop => self.begin_stop(),
         }
     }

@@ -178,6 +178,7 @@ impl Shard {
                 Appending::Waits(answer) => self.add_part(key, -1, answer, true),
             }
         }
+        self.check_room();
         self.finish_produce_if_complete(key);
     }
 

@@ -32,6 +32,8 @@ pub enum Timer {
     OffsetExpiry,
     /// Try to accept again.
     Accept(ListenerId),
+    /// Producers have waited for room long enough.
+    Stall,
 }
 
 /// Timers by deadline.

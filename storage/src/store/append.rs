@@ -74,24 +74,20 @@ impl Store {
     }
 
     /// Why nothing at all can be appended now, if so.
-    fn refusal(&mut self) -> Option<Append> {
+    fn refusal(&self) -> Option<Append> {
         if self.is_failed || self.is_stopping {
             return Some(Append::Failed);
         }
-        let full = if self.is_disk_full {
-            Full::Disk
-        } else if self.durable_journal.is_full() || self.cached_journal.is_full() {
-            Full::Journal
-        } else {
-            return None;
-        };
-        self.was_refused = true;
-        Some(Append::Full(full))
+        if self.is_disk_full {
+            return Some(Append::Full(Full::Disk));
+        }
+        let is_full = self.durable_journal.is_full() || self.cached_journal.is_full();
+        is_full.then_some(Append::Full(Full::Journal))
     }
 
     /// Whether there is room for more appends: in memory, and in what gathers for the journal. Where there is not, it is
-    /// better to leave requests with their clients than to refuse them; room comes as writes complete and readers let
-    /// go. What waiting does not cure, a full disk or a failure, counts as room: those appends are answered.
+    /// better to leave requests with their clients for a while than to refuse them; room comes as writes complete and
+    /// readers let go. What waiting does not cure, a full disk or a failure, counts as room: those appends are answered.
     pub fn has_room(&mut self) -> bool {
         if self.is_failed || self.is_stopping || self.is_disk_full {
             return true;
@@ -105,8 +101,7 @@ impl Store {
             return true;
         }
         self.rounds.note_memory_spent();
-        // Only the end of a round is sure to come; what it cannot free is not waited for.
-        !self.rounds.is_active()
+        false
     }
 
     fn rules(&self, slot: Slot, origin: Origin) -> Rules {
@@ -158,7 +153,6 @@ impl Store {
         let tail = log.active_tail().expect("rolled if there was no segment");
         let position = tail.end();
         let Some(room) = tail.reserve(records.len(), &self.tails) else {
-            self.was_refused = true;
             self.rounds.note_memory_spent();
             return Err(Append::Full(Full::Memory));
         };
@@ -231,7 +225,6 @@ impl Store {
 
     fn defer(&mut self, slot: Slot, records: &[u8], origin: Origin, leader_epoch: i32, stage: Stage) -> Append {
         if self.deferred_bytes + records.len() > DEFERRED_BYTES_MAX {
-            self.was_refused = true;
             return Append::Full(Full::Memory);
         }
         self.deferred_bytes += records.len();

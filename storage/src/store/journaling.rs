@@ -155,9 +155,6 @@ impl Store {
             && !self.rounds.is_refused()
         {
             self.is_disk_full = false;
-            self.was_refused = true;
-        }
-        if !self.is_disk_full && std::mem::take(&mut self.was_refused) {
             self.push(Event::Writable);
         }
     }

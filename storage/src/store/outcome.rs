@@ -206,7 +206,7 @@ pub enum Event {
     VolumeMeasured(Option<crate::io::Volume>),
     /// The disk is full: appends are refused, reads go on.
     DiskFull,
-    /// There is room again, or memory: refused appends may be tried.
+    /// The disk has room again: refused appends may be tried.
     Writable,
     /// The shard must stop: what was appended can no longer be made durable.
     Fatal(Error),
