@@ -47,7 +47,7 @@ enum Then {
     /// The node is registered: it may serve.
     Start,
     /// The answer that was decided with the change.
-    Answer { origin: Origin, body: Vec<u8> },
+    Answer { origin: Origin, key: ApiKey, version: i16, body: Vec<u8> },
     /// A block of producer ids may be used.
     ProducerIds(ProducerIds),
     /// Nobody waits.
@@ -134,24 +134,32 @@ impl Shard {
                 control.appended.push_back(InFlight { image: change.image, then });
                 self.metadata_committed(version);
             }
-            Appending::Done(answer) => self.change_refused(then, &answer),
+            Appending::Done(answer) => {
+                let why = answer.detail.as_ref().map_or(answer.error.message(), |detail| detail.message.as_str());
+                self.change_refused(then, why);
+            }
         }
     }
 
     /// The metadata log takes no appends (the disk is full): the change did not happen.
-    fn change_refused(&mut self, then: Then, answer: &AppendAnswer) {
+    fn change_refused(&mut self, then: Then, why: &str) {
         let control = self.control.as_mut().expect("only the controller makes changes");
         let last = control.appended.back().or(control.published.back()).map(|change| Arc::clone(&change.image));
         control.controller.roll_back(last.unwrap_or_else(|| Arc::clone(&self.image)));
-        control.allocating = false;
-        let why = answer.detail.as_ref().map_or(answer.error.message(), |detail| detail.message.as_str());
         tracing::error!(why, "a change of metadata could not be written");
         match then {
             Then::Start => panic!("the node cannot register itself: {why}"),
-            // The client is left without an answer, and retries on another connection.
-            Then::Answer { origin: Origin::Connection(responder), .. } => self.close_for(responder, why),
-            Then::Answer { origin, .. } => self.answer(origin, Vec::new()),
-            Then::ProducerIds(_) | Then::Nothing => {}
+            Then::Answer { origin, key, version, body } => {
+                let body = api::unwritten(key, version, &body, why).expect("only changes are written");
+                self.answer(origin, body);
+            }
+            Then::ProducerIds(_) => {
+                control.allocating = false;
+                for (origin, version, _) in std::mem::take(&mut control.wants_producer_id) {
+                    self.answer(origin, encode(&api::no_producer_ids(), version));
+                }
+            }
+            Then::Nothing => {}
         }
     }
 
@@ -196,7 +204,7 @@ impl Shard {
                     ready(&self.image);
                 }
             }
-            Then::Answer { origin, body } => self.answer(origin, body),
+            Then::Answer { origin, body, .. } => self.answer(origin, body),
             Then::ProducerIds(ids) => {
                 let control = self.control.as_mut().expect("only the controller allocates");
                 control.producer_ids = ids;
@@ -266,7 +274,7 @@ impl Shard {
             other => unreachable!("{other} is not handled by the controller"),
         };
         match change {
-            Some(change) => self.commit_change(change, Then::Answer { origin, body: response }),
+            Some(change) => self.commit_change(change, Then::Answer { origin, key, version, body: response }),
             None => self.answer(origin, response),
         }
         Ok(())

@@ -5,10 +5,10 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
-use net::api::create_topics;
+use net::api::{create_partitions, create_topics};
 
 use crate::support::batch;
-use crate::support::broker::{Broker, CREATE_TOPICS, create_request, only};
+use crate::support::broker::{Broker, CREATE_TOPICS, TIMEOUT_MS, create_request, only};
 use crate::support::client::Client;
 use crate::support::node::{Launch, Node, binary, skein, skip};
 use crate::support::wait::eventually;
@@ -18,6 +18,10 @@ const WRONG_USE: i32 = 2;
 
 /// Errors after which a client sends the same batch again: 5, 6, 7, 19, 56 (a storage error, KIP-112).
 const RETRIABLE: [i16; 5] = [5, 6, 7, 19, 56];
+
+const UNKNOWN_TOPIC: i16 = 3;
+const EXISTS: i16 = 36;
+const STORAGE: i16 = 56;
 
 /// Whether these tests can run; says so if not.
 fn ready(test: &str) -> bool {
@@ -318,6 +322,51 @@ fn a_full_disk_refuses_writes_until_there_is_room() {
     // What was acknowledged survives the trouble.
     let node = node.kill().start();
     assert_eq!(Client::connect(node.address).records("full", 0, end)[0].value, b"after");
+}
+
+#[test]
+fn changes_of_metadata_are_refused_with_an_answer_while_the_disk_is_full() {
+    if !ready("full disk, metadata") {
+        return;
+    }
+    let Some(tmpfs) = Tmpfs::mount("96m") else {
+        skip("full disk, metadata", "mounting a small tmpfs is not permitted");
+        return;
+    };
+    // One shard, so that the metadata log shares its journal with the topic.
+    let launch = Launch::at(&tmpfs.0.path().join("data")).shards(1).set("skein.journal.extent.bytes=8388608");
+    let mut node: Node = launch.start();
+    let mut client = Client::connect(node.address);
+    assert_eq!(only(client.call(CREATE_TOPICS, &create_request("full", 1, &[])).topics).error_code, 0);
+    let filler = tmpfs.0.path().join("filler");
+    fill(&filler);
+    let large = "x".repeat(900_000);
+    eventually("the disk is full", || {
+        (client.produce("full", 0, &batch::batch(&[&large])).error_code != 0).then_some(())
+    });
+    let more = create_partitions::Request {
+        topics: vec![create_partitions::RequestTopics { name: "full".into(), count: 2, assignments: None }],
+        timeout_ms: TIMEOUT_MS,
+        validate_only: false,
+    };
+    let mut twice = create_request("other", 1, &[]);
+    twice.topics.push(create_request("full", 1, &[]).topics.remove(0));
+    let created = client.call(CREATE_TOPICS, &twice).topics;
+    assert_eq!((created[0].error_code, created[1].error_code), (STORAGE, EXISTS), "the second was refused anyway");
+    assert!(created[0].error_message.as_deref().is_some_and(|message| message.contains("disk is full")));
+    let grown = only(client.call(3, &more).results);
+    assert_eq!(grown.error_code, STORAGE, "{:?}", grown.error_message);
+    node.assert_running();
+    assert_eq!(client.metadata("other").error_code, UNKNOWN_TOPIC, "and it was not created");
+    assert_eq!(client.metadata("full").partitions.len(), 1);
+    fs::remove_file(&filler).expect("the filler is ours");
+    eventually("changes are written again", || {
+        let answer = only(client.call(CREATE_TOPICS, &create_request("other", 1, &[])).topics);
+        assert!([0, STORAGE].contains(&answer.error_code), "{}", answer.error_code);
+        (answer.error_code == 0).then_some(())
+    });
+    assert_eq!(only(client.call(3, &more).results).error_code, 0);
+    assert_eq!(client.metadata("full").partitions.len(), 2);
 }
 
 /// Writes until the file system has no more room.

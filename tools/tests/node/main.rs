@@ -13,6 +13,7 @@ mod group_admin;
 mod groups;
 mod limits;
 mod offsets;
+mod partition_admin;
 mod power_cut;
 mod produce;
 mod quotas;

@@ -13,6 +13,7 @@ mod quorum;
 mod quotas;
 mod replicas;
 mod topics;
+mod unwritten;
 mod versions;
 mod view;
 
@@ -28,6 +29,7 @@ pub use quorum::{describe_quorum, unregister_broker};
 pub use quotas::{alter_client_quotas, describe_client_quotas};
 pub use replicas::{alter_partition_reassignments, elect_leaders, list_partition_reassignments};
 pub use topics::{DeleteTopicsAnswer, create_topics, delete_topics};
+pub use unwritten::{no_producer_ids, unwritten};
 pub use versions::{SERVED, api_versions, api_versions_unsupported};
 pub use view::{MetadataAnswer, metadata};
 

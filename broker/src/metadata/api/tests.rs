@@ -2,6 +2,7 @@
 //! to the same request.
 
 mod partitions;
+mod unwritten;
 
 use std::sync::Arc;
 
