@@ -22,6 +22,7 @@
 //! | [`control`] | metadata: the controller (on shard 0), images, topics coming and going |
 //! | [`groups`], [`scatter`] | the coordinators of the `__consumer_offsets` partitions placed here; requests to several of them |
 //! | [`lags`] | how far behind committed offsets are |
+//! | [`quotas`], [`mutations`] | what connections may use, and who has to wait |
 //! | [`peers`], [`mail`] | other shards |
 //! | [`metrics`], [`report`] | what is counted, and told to the admin thread |
 //! | [`pending`], [`timers`], [`session`] | what waits, until when, and what consumers are remembered for |
@@ -36,6 +37,7 @@ pub mod groups;
 pub mod lags;
 pub mod mail;
 pub mod metrics;
+mod mutations;
 pub mod offsets;
 pub mod partition_admin;
 mod partition_requests;
@@ -43,6 +45,7 @@ pub mod partitions;
 pub mod peers;
 pub mod pending;
 pub mod produce;
+mod quotas;
 pub mod report;
 pub mod scatter;
 pub mod session;
@@ -62,6 +65,7 @@ use storage::store::Event;
 use crate::config::NodeConfig;
 use crate::driver::{Completion, Ops};
 use crate::metadata::Image;
+use crate::quota;
 use crate::turn::{Next, Now, Turn};
 
 use connections::{Connections, Forwarding};
@@ -77,6 +81,7 @@ use partitions::{Partitions, Watcher};
 use peers::Peer;
 use pending::{Key, Table};
 use produce::Produce;
+use quotas::Throttling;
 use report::Reporting;
 use scatter::Scatter;
 use session::Sessions;
@@ -155,6 +160,7 @@ pub struct Shard {
     control: Option<Control>,
     groups: Groups,
     connections: Connections,
+    throttling: Throttling,
     requests: Table<Request>,
     sessions: Sessions,
     timers: Timers,
@@ -201,6 +207,7 @@ impl Shard {
             id,
             groups: Groups::new(&config),
             connections: Connections::new(count),
+            throttling: Throttling::new(quota::Settings::of(&config)),
             config,
             listeners,
             now: Now::default(),
@@ -251,6 +258,9 @@ impl Shard {
             Timer::OffsetExpiry => self.offsets_expire(),
             Timer::Accept(listener) => self.accept(listener),
             Timer::Stall => self.stall_due(),
+            Timer::Unmute { connection, generation } => self.unmute(connection, generation),
+            Timer::QuotaReport => self.report_quotas(),
+            Timer::KeptOut => self.close_kept_out(),
         }
     }
 
@@ -330,6 +340,14 @@ impl Turn for Shard {
         }
         let deadlines = [self.timers.next_deadline(), self.store.next_deadline()];
         Next::Idle { deadline_ns: deadlines.into_iter().flatten().min() }
+    }
+
+    fn wants_time_spent(&self) -> bool {
+        self.throttling.meter.limits(quota::Key::Request)
+    }
+
+    fn spent(&mut self, busy_ns: u64) {
+        self.share_time(busy_ns);
     }
 
     fn stop(&mut self) {

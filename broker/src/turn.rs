@@ -54,6 +54,16 @@ pub trait Turn {
     /// Mail from the shard number `from`.
     fn mail(&mut self, from: usize, mail: Self::Mail);
 
+    /// Whether [`Self::spent`] is to be called after each turn.
+    fn wants_time_spent(&self) -> bool {
+        false
+    }
+
+    /// The turn that has just ended took this long, its operations and mail included.
+    fn spent(&mut self, busy_ns: u64) {
+        let _ = busy_ns;
+    }
+
     /// The node is to stop: called once. What is in flight is brought to its end, then turns answer [`Next::Stop`].
     fn stop(&mut self);
 

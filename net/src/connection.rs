@@ -265,9 +265,10 @@ impl<P: AsRef<[u8]>> Connection<P> {
         self.is_closing && self.outbox.is_empty()
     }
 
-    /// Takes no request before that time (KIP-219: the answer leaves at once, the client is throttled by silence).
+    /// Takes no request before that time, nor before an earlier call's (KIP-219: the answer leaves at once, the client is
+    /// throttled by silence).
     pub fn mute_until(&mut self, until_ns: u64) {
-        self.muted_until_ns = until_ns;
+        self.muted_until_ns = self.muted_until_ns.max(until_ns);
     }
 
     /// When bytes last came in or went out.

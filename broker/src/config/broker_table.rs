@@ -29,6 +29,10 @@ pub(super) static SUPPORTED: &[Definition] = &[
         "Listeners of Kafka's controller. They are left out with a warning: the node keeps its metadata \
              itself.",
     ),
+    Definition::new("controller.quota.window.num", Int, Some("11"), AtLeast(1), Low)
+        .doc("Windows over which partitions created and deleted are counted against a quota: so large is a burst."),
+    Definition::new("controller.quota.window.size.seconds", Int, Some("1"), AtLeast(1), Low)
+        .doc("Length of one window in which partitions created and deleted are counted."),
     Definition::new("default.replication.factor", Int, Some("1"), AtLeast(1), Medium)
         .doc("Replicas of a topic that does not say how many."),
     Definition::new("delete.topic.enable", Boolean, Some("true"), Any, High).doc("Whether clients may delete topics."),
@@ -137,6 +141,10 @@ pub(super) static SUPPORTED: &[Definition] = &[
     Definition::new("producer.id.expiration.ms", Int, Some("86400000"), AtLeast(1), Low)
         .dynamic()
         .doc("How long a partition remembers an idempotent producer that has gone quiet."),
+    Definition::new("quota.window.num", Int, Some("11"), AtLeast(1), Low)
+        .doc("Windows over which the use of clients with quotas is measured."),
+    Definition::new("quota.window.size.seconds", Int, Some("1"), AtLeast(1), Low)
+        .doc("Length of one window in which the use of clients with quotas is measured."),
     Definition::new("skein.admin.listener", String, None, Any, Medium).doc(
         "Address of the admin endpoint, as HOST:PORT: metrics and health over HTTP, for anybody who can reach it. \
              Without one there is none.",

@@ -180,7 +180,7 @@ pub enum Reason {
     Durability,
     /// Older segments stay on local disks.
     Tiered,
-    /// No limits by quota yet.
+    /// Connections are limited by quotas of addresses.
     Quotas,
     /// No transactions yet.
     Transactions,
@@ -218,7 +218,7 @@ impl fmt::Display for Reason {
             Reason::Threads => "one thread a core does network and disk work",
             Reason::Durability => "what is acknowledged is already on disk",
             Reason::Tiered => "there is no tiered storage",
-            Reason::Quotas => "there are no quotas yet",
+            Reason::Quotas => "connections are limited by address, with quotas",
             Reason::Transactions => "transactions are not served yet",
             Reason::ShareGroups => "share groups are not served yet",
             Reason::StreamsGroups => "streams groups are not served yet",

@@ -66,6 +66,9 @@ impl<T: Turn> Worker<T> {
             let next = self.turn.turn(now, &mut self.ops, &mut self.outbox);
             self.ring.submit(&mut self.ops);
             self.post();
+            if self.turn.wants_time_spent() {
+                self.turn.spent(self.monotonic_ns() - now.monotonic_ns);
+            }
             match next {
                 Next::Busy => {}
                 Next::Idle { deadline_ns } => self.rest(deadline_ns),

@@ -13,6 +13,7 @@ use super::Shard;
 use super::mail::{Client, Mail, NewConnection, Notice};
 use super::timers::Timer;
 use crate::config::Endpoint;
+use crate::quota::Key;
 
 /// After a failed accept (no descriptors left), the next try comes after this time.
 const ACCEPT_PAUSE_NS: u64 = 100_000_000;
@@ -59,6 +60,8 @@ pub(crate) struct Responder {
     charged: usize,
     /// When it began to be carried out: it came, or what it waited for did.
     pub(crate) began_ns: u64,
+    /// For how long its client is to wait before the next request; 0 within its quotas.
+    pub(crate) throttle_ms: i32,
 }
 
 /// A request that another shard handles.
@@ -171,6 +174,25 @@ impl Connections {
         self.free.push(id);
     }
 
+    /// Notes the client id of a request.
+    pub(crate) fn name_client(&mut self, key: ConnectionKey, client_id: &str) {
+        if let Some(open) = self.by_key(key) {
+            open.connection.set_client_id(client_id);
+        }
+    }
+
+    /// The client id of a connection's last request; none if the connection has ended.
+    pub(crate) fn client_id(&self, key: ConnectionKey) -> &str {
+        let place = self.places.get(key.id.0 as usize).filter(|place| place.generation == key.generation);
+        place.and_then(|place| place.open.as_ref()).map_or("", |open| open.connection.client().id.as_str())
+    }
+
+    /// Takes no request of a connection before that time; the timer for its end, unless the connection has ended.
+    pub(crate) fn mute(&mut self, key: ConnectionKey, until_ns: u64) -> Option<Timer> {
+        self.by_key(key)?.connection.mute_until(until_ns);
+        Some(Timer::Unmute { connection: key.id, generation: key.generation })
+    }
+
     fn queue_send(&mut self, id: ConnectionId) {
         let Some(open) = self.open(id) else { return };
         if !open.queued {
@@ -217,6 +239,9 @@ impl Shard {
     }
 
     fn accepted(&mut self, new: NewConnection) {
+        if self.throttling.meter.limits(Key::Connection) && self.keep_out(&new) {
+            return;
+        }
         let shard = self.connections.next_shard;
         self.connections.next_shard = (shard + 1) % self.connections.shards;
         if shard == self.id {
@@ -271,6 +296,14 @@ impl Shard {
         } else {
             let deadline_ns = (open.connection.last_activity_ns() + idle_ns).max(now_ns + idle_ns / 10);
             self.timers.arm(deadline_ns, Timer::Idle { connection: id, generation });
+        }
+    }
+
+    /// A connection may be listened to again.
+    pub(super) fn unmute(&mut self, id: ConnectionId, generation: u32) {
+        if self.connections.by_key(ConnectionKey { id, generation }).is_some() {
+            self.connections.queue_resume(id, self.now.monotonic_ns);
+            self.follow_budget(id);
         }
     }
 
@@ -434,7 +467,7 @@ impl Shard {
         let answer = Some(open.connection.reserve());
         self.metrics.requested(key);
         let began_ns = self.now.monotonic_ns;
-        Responder { connection, answer, key, version, correlation_id, charged: bytes, began_ns }
+        Responder { connection, answer, key, version, correlation_id, charged: bytes, began_ns, throttle_ms: 0 }
     }
 
     /// For a request that is owed no answer.
@@ -448,7 +481,7 @@ impl Shard {
         self.connections.by_key(connection).expect("it just sent a request").has_waited = false;
         self.metrics.requested(key);
         let began_ns = self.now.monotonic_ns;
-        Responder { connection, answer: None, key, version, correlation_id, charged: 0, began_ns }
+        Responder { connection, answer: None, key, version, correlation_id, charged: 0, began_ns, throttle_ms: 0 }
     }
 
     /// Answers a request. If its connection has ended, the answer is dropped.
@@ -466,6 +499,11 @@ impl Shard {
 
     /// Answers a request with a message.
     pub(super) fn respond_message<'a, M: Message<'a>>(&mut self, responder: Responder, version: i16, message: &M) {
+        if self.may_throttle(responder) {
+            let mut body = Vec::new();
+            message.encode(&mut body, version);
+            return self.respond_body(responder, &body);
+        }
         let answer = Answer::of(self.answer_buffer(), version, responder.correlation_id, message);
         self.respond(responder, answer);
     }
@@ -473,7 +511,13 @@ impl Shard {
     /// Answers a request with a body that another state machine, or shard, has encoded.
     pub(super) fn respond_body(&mut self, responder: Responder, body: &[u8]) {
         let Responder { key, version, correlation_id, .. } = responder;
-        let answer = Answer::of_body(self.answer_buffer(), key, version, correlation_id, body);
+        let answer = if self.may_throttle(responder) {
+            let mut body = body.to_vec();
+            self.throttle_answer(responder, &mut body);
+            Answer::of_body(self.answer_buffer(), key, version, correlation_id, &body)
+        } else {
+            Answer::of_body(self.answer_buffer(), key, version, correlation_id, body)
+        };
         self.respond(responder, answer);
     }
 

@@ -17,13 +17,15 @@ use storage::LogId;
 use storage::builder::{BatchBuilder, NewRecord, Options};
 
 use super::connections::Responder;
-use super::mail::{Answer, AppendAnswer, Notice};
+use super::mail::{Answer, AppendAnswer, Client, Notice};
 use super::partitions::{Appending, CommitWaiter, Partition, Watcher};
 use super::pending::Key;
+use super::quotas::is_mutation;
 use super::{Ready, Request, Shard};
 use crate::error_code::ErrorCode;
 use crate::metadata::{Change, Controller, Image, METADATA_LOG_ID, ProducerIds, Topic, api};
 use crate::outcome;
+use crate::quota::Key as Quota;
 
 /// Whom a request that is handled as a whole is answered to.
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +66,7 @@ struct InFlight {
 /// Shard 0's part of metadata: the controller and the changes it has made.
 #[derive(Debug)]
 pub(crate) struct Control {
-    controller: Controller,
+    pub(super) controller: Controller,
     /// Appended, not yet durable; in order.
     appended: VecDeque<InFlight>,
     /// Published, not yet applied by every shard; in order.
@@ -231,7 +233,11 @@ impl Shard {
         key: ApiKey,
         version: i16,
         body: &[u8],
+        client: &Client,
     ) -> Result<(), net::DecodeError> {
+        if self.throttling.meter.limits(Quota::Mutation) && is_mutation(key) {
+            return self.limited_mutation(origin, key, version, body, client);
+        }
         let wall_ms = self.now.wall_ms;
         let control = self.control.as_mut().expect("such requests are forwarded to shard 0");
         let (response, change) = match key {
@@ -273,11 +279,16 @@ impl Shard {
             }
             other => unreachable!("{other} is not handled by the controller"),
         };
+        self.conclude(origin, response, change);
+        Ok(())
+    }
+
+    /// Answers a request once its change, if there is one, is published.
+    pub(super) fn conclude(&mut self, origin: Origin, response: Vec<u8>, change: Option<Change>) {
         match change {
             Some(change) => self.commit_change(change, Then::Answer { origin, key, version, body: response }),
             None => self.answer(origin, response),
         }
-        Ok(())
     }
 
     /// Answers who waits for a producer id, as far as the block reaches; then a new block is due.
@@ -341,6 +352,7 @@ impl Shard {
             self.detach_topic(topic);
             self.forget_offsets_of(&topic.name);
         }
+        self.throttling.meter.follow(after.quotas());
         if !self.served {
             self.served = true;
             self.discard_unknown_logs();
@@ -427,7 +439,7 @@ impl Shard {
     }
 }
 
-fn encode<'a>(message: &impl Message<'a>, version: i16) -> Vec<u8> {
+pub(super) fn encode<'a>(message: &impl Message<'a>, version: i16) -> Vec<u8> {
     let mut body = Vec::new();
     message.encode(&mut body, version);
     body

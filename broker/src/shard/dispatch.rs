@@ -67,11 +67,17 @@ impl Shard {
         }
         let body_start = reader.position();
         let body = &bytes[body_start..];
+        let throttle_ms = if self.throttling.meter.is_active() {
+            self.throttle_request(connection, key, client_id.as_deref(), bytes.len())
+        } else {
+            0
+        };
         let handled = if key == ApiKey::Produce && produce_acks(body, version) == Some(0) {
             let responder = self.without_answer(connection, key, version, correlation_id);
             self.produce(responder, version, body)
         } else {
-            let responder = self.reserve(connection, key, version, correlation_id, bytes.len());
+            let mut responder = self.reserve(connection, key, version, correlation_id, bytes.len());
+            responder.throttle_ms = throttle_ms;
             match key {
                 ApiKey::Produce => self.produce(responder, version, body),
                 ApiKey::Fetch => self.fetch(responder, version, body),
@@ -216,7 +222,7 @@ impl Shard {
             | ApiKey::CreatePartitions
             | ApiKey::DeleteTopics
             | ApiKey::InitProducerId
-            | ApiKey::AlterClientQuotas => self.control_request(origin, key, version, body),
+            | ApiKey::AlterClientQuotas => self.control_request(origin, key, version, body, client),
             _ => self.coordinate(origin, key, version, body, client),
         }
     }

@@ -29,6 +29,7 @@ use super::timers::Timer;
 use super::{Request, Shard};
 use crate::error_code::ErrorCode;
 use crate::metadata::Image;
+use crate::quota::Key as Quota;
 
 /// A client's fetch under way.
 #[derive(Debug)]
@@ -127,6 +128,9 @@ impl Shard {
         fetch.read_committed = request.isolation_level == 1;
         fetch.max_bytes =
             usize::try_from(request.max_bytes).unwrap_or(0).min(self.config.network.fetch_bytes_max as usize);
+        if self.throttling.meter.limits(Quota::Consumer) {
+            fetch.max_bytes = fetch.max_bytes.min(self.fetch_burst(responder));
+        }
         fetch.min_bytes = usize::try_from(request.min_bytes).unwrap_or(0).min(fetch.max_bytes);
         fetch.deadline_ns = self.now.monotonic_ns.saturating_add(wait_ns);
         fetch.last_round = wait_ns == 0;
@@ -442,6 +446,14 @@ impl Shard {
     fn finish_fetch(&mut self, key: Key) {
         let Some(Request::Fetch(mut fetch)) = self.requests.remove(key) else { return };
         fetch.cut_to_budget();
+        let mut throttle_ms = 0;
+        if self.throttling.meter.is_active() {
+            let bytes = fetch.parts.iter().map(|part| part.answer.bytes()).sum();
+            match self.throttle_fetch(fetch.responder, bytes) {
+                Ok(wait_ms) => throttle_ms = wait_ms,
+                Err(wait_ms) => return self.hold_fetch_back(fetch, wait_ms),
+            }
+        }
         let Session { id, increment } = fetch.session;
         if id != 0 {
             for part in &mut fetch.parts {
@@ -459,7 +471,22 @@ impl Shard {
         self.count_fetched(&fetch);
         let Fetch { responder, version, .. } = *fetch;
         let buffer = self.answer_buffer();
-        self.respond(responder, fetch.encode(buffer, version, responder.correlation_id));
+        self.respond(responder, fetch.encode(buffer, version, responder.correlation_id, throttle_ms));
+        self.spare(fetch);
+    }
+
+    /// Answers a fetch that is over its quota with nothing but the time to wait. To a session it is as if nothing were new;
+    /// one that was just opened is taken back, and the consumer opens another.
+    fn hold_fetch_back(&mut self, fetch: Box<Fetch>, throttle_time_ms: i32) {
+        let session_id = if fetch.session.increment { fetch.session.id } else { 0 };
+        let head = ResponseHead { throttle_time_ms, session_id, ..ResponseHead::default() };
+        let Fetch { responder, version, .. } = *fetch;
+        let buffer = self.answer_buffer();
+        self.respond(responder, ResponseWriter::new(buffer, version, responder.correlation_id, head).finish(&[]));
+        self.spare(fetch);
+    }
+
+    fn spare(&mut self, mut fetch: Box<Fetch>) {
         if self.spare_fetch.len() < super::produce::SPARE_MAX {
             fetch.clear();
             self.spare_fetch.push(fetch);
@@ -529,8 +556,8 @@ impl Fetch {
     }
 
     /// The answer; the records are moved into it.
-    fn encode(&mut self, buffer: Vec<u8>, version: i16, correlation_id: i32) -> Frame<Slice> {
-        let head = ResponseHead { session_id: self.session.id, ..ResponseHead::default() };
+    fn encode(&mut self, buffer: Vec<u8>, version: i16, correlation_id: i32, throttle_time_ms: i32) -> Frame<Slice> {
+        let head = ResponseHead { throttle_time_ms, session_id: self.session.id, ..ResponseHead::default() };
         let mut response = ResponseWriter::new(buffer, version, correlation_id, head);
         let mut last_topic = None;
         for part in self.parts.iter_mut().filter(|part| part.told) {

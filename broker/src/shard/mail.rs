@@ -18,6 +18,7 @@ use super::pending::Key;
 use super::report::{Inquiry, Told};
 use crate::error_code::ErrorCode;
 use crate::metadata::Image;
+use crate::quota::Used;
 
 /// Requests that one shard may have under way at another.
 pub const ASKS_MAX: usize = 512;
@@ -114,6 +115,8 @@ pub enum Notice {
     AutoCreate(Vec<String>),
     /// Whether the store here has room for more records: producers elsewhere wait while it has none.
     Room(bool),
+    /// What clients with quotas have used at this shard since its last report.
+    QuotaUse(Arc<[Used]>),
     /// Stop cleanly.
     Stop,
 }

@@ -255,7 +255,7 @@ impl Shard {
             }
             Origin::Connection { responder, version } => {
                 let buffer = self.answer_buffer();
-                self.respond(responder, produce.encode(buffer, version, responder.correlation_id));
+                self.respond(responder, produce.encode(buffer, version, responder));
             }
         }
         if self.spare_produce.len() < SPARE_MAX {
@@ -315,8 +315,8 @@ impl Produce {
         self.parts.clear();
     }
 
-    fn encode(&self, buffer: Vec<u8>, version: i16, correlation_id: i32) -> Frame<Slice> {
-        let mut response = ResponseWriter::new(buffer, version, correlation_id);
+    fn encode(&self, buffer: Vec<u8>, version: i16, responder: Responder) -> Frame<Slice> {
+        let mut response = ResponseWriter::new(buffer, version, responder.correlation_id);
         let (mut name_start, mut parts_start) = (0, 0);
         for topic in &self.topics {
             response.topic(match topic.id {
@@ -328,7 +328,7 @@ impl Produce {
             }
             (name_start, parts_start) = (topic.name_end, topic.parts_end);
         }
-        response.finish(0, &[])
+        response.finish(responder.throttle_ms, &[])
     }
 }
 

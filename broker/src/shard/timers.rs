@@ -34,6 +34,17 @@ pub enum Timer {
     Accept(ListenerId),
     /// Producers have waited for room long enough.
     Stall,
+    /// A connection was muted until now.
+    Unmute {
+        /// The connection.
+        connection: ConnectionId,
+        /// Which of the connections that had this number.
+        generation: u32,
+    },
+    /// Tell the other shards what clients with quotas have used.
+    QuotaReport,
+    /// A connection was kept out long enough to be closed.
+    KeptOut,
 }
 
 /// Timers by deadline.
