@@ -459,6 +459,6 @@ fn insert_committed(offsets: &mut BTreeMap<TopicPartition, i64>, topic: &str, in
 }
 
 /// Success, or the refusal that an answer carries.
-fn refused(code: i16, message: Option<Cow<'_, str>>, what: impl FnOnce() -> String) -> Result<()> {
+pub(super) fn refused(code: i16, message: Option<Cow<'_, str>>, what: impl FnOnce() -> String) -> Result<()> {
     Code(code).ok().map_err(|code| Error::Refused { what: what(), code, message: message.map(Cow::into_owned) })
 }

@@ -201,6 +201,10 @@ impl Code {
     pub const UNKNOWN_PRODUCER_ID: Self = Self(59);
     /// The group does not exist (DescribeGroups from version 6 on).
     pub const GROUP_ID_NOT_FOUND: Self = Self(69);
+    /// The group has members.
+    pub const NON_EMPTY_GROUP: Self = Self(68);
+    /// A member of the group reads the topic.
+    pub const GROUP_SUBSCRIBED_TO_TOPIC: Self = Self(86);
     /// The client's leader epoch is old.
     pub const FENCED_LEADER_EPOCH: Self = Self(74);
     /// The client's leader epoch is newer than the broker's.

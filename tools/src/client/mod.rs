@@ -5,6 +5,7 @@
 //!   producer  records ─► batches ─► requests in flight, acknowledged in order
 //!   consumer  fetches in flight ─► batches ─► records
 //!   group     a member of a consumer group: join, sync, heartbeat, commit, leave
+//!   group_admin  groups from outside: lags, offsets, deletion
 //!   ────────
 //!   cluster     brokers, topics, leaders; one connection a broker
 //!   link        a connection whose answers come as events
@@ -22,6 +23,7 @@ mod consumer;
 mod consumer_protocol;
 mod error;
 mod group;
+pub mod group_admin;
 mod interrupt;
 mod link;
 pub mod nearest;

@@ -57,7 +57,7 @@ enum Command {
     Produce(produce::Args),
     /// Print records
     Consume(consume::Args),
-    /// List and describe consumer groups
+    /// List, describe, reset and delete consumer groups
     #[command(subcommand)]
     Group(group::Command),
     /// Show the cluster and its brokers

@@ -1,5 +1,7 @@
 //! Points in time as people write them, and as they read them: RFC 3339 in UTC.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 const DAY_MS: i64 = 86_400_000;
 
 /// The days from 1970-01-01 to a date of the Gregorian calendar.
@@ -40,6 +42,68 @@ pub(super) fn format(timestamp: i64) -> String {
     let ms = timestamp.rem_euclid(DAY_MS);
     let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", ms % 1000)
+}
+
+/// The time now, in ms since 1970.
+pub(super) fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
+
+/// Writes a length of time as people say it, with its two largest units: `350 ms`, `3.2 s`, `2 m 5 s`, `4 h 3 m`, `9 d`.
+pub(super) fn span(ms: i64) -> String {
+    let seconds = ms / 1000;
+    let two = |large: i64, large_unit: &str, small: i64, small_unit: &str| match small {
+        0 => format!("{large} {large_unit}"),
+        _ => format!("{large} {large_unit} {small} {small_unit}"),
+    };
+    match ms {
+        0 => "0".to_owned(),
+        ..1000 => format!("{ms} ms"),
+        ..60_000 => format!("{seconds}.{} s", ms % 1000 / 100),
+        ..3_600_000 => two(seconds / 60, "m", seconds % 60, "s"),
+        ..DAY_MS => two(seconds / 3600, "h", seconds / 60 % 60, "m"),
+        _ => two(seconds / 86_400, "d", seconds / 3600 % 24, "h"),
+    }
+}
+
+/// Reads a length of time, in ms: `90s`, `15m`, `2h`, `7d`, or as ISO 8601 has it, from days down: `P1DT2H30M`.
+pub(super) fn duration(text: &str) -> Result<i64, String> {
+    let fail = || "expected a time like 90s, 15m, 2h, 7d, or PT2H30M".to_owned();
+    let unit = |letter| match letter {
+        's' => Some(1000),
+        'm' => Some(60_000),
+        'h' => Some(3_600_000),
+        'd' => Some(DAY_MS),
+        _ => None,
+    };
+    let lower = text.to_ascii_lowercase();
+    let Some(iso) = lower.strip_prefix('p') else {
+        let (at, last) = lower.char_indices().last().ok_or_else(fail)?;
+        let number: u32 = lower[..at].parse().map_err(|_| fail())?;
+        return Ok(i64::from(number) * unit(last).ok_or_else(fail)?);
+    };
+    let (days, clock) = iso.split_once('t').map_or((iso, None), |(days, clock)| (days, Some(clock)));
+    let mut total = 0;
+    let mut read = |part: &str, letters: &str| -> Result<(), String> {
+        let mut rest = part;
+        let mut left = letters;
+        while let Some(at) = rest.find(|c: char| c.is_ascii_alphabetic()) {
+            let letter = rest[at..].chars().next().unwrap_or_default();
+            let place = left.find(letter).ok_or_else(fail)?;
+            left = &left[place + 1..];
+            let number: u32 = rest[..at].parse().map_err(|_| fail())?;
+            total += i64::from(number) * unit(letter).ok_or_else(fail)?;
+            rest = &rest[at + 1..];
+        }
+        if rest.is_empty() && !part.is_empty() { Ok(()) } else { Err(fail()) }
+    };
+    if !days.is_empty() || clock.is_none() {
+        read(days, "d")?;
+    }
+    if let Some(clock) = clock {
+        read(clock, "hms")?;
+    }
+    Ok(total)
 }
 
 /// Reads a point in time, in ms since 1970: such a number; `2026-11-21`, with `T13:00`, seconds, fraction, and `Z` or an
@@ -149,6 +213,40 @@ mod tests {
         assert_eq!(parse("2026-11-21T12:00:00.5Z", 0), Ok(noon + 500));
         assert_eq!(parse("90s", noon), Ok(noon - 90_000));
         assert_eq!(parse("7d", noon), Ok(noon - 7 * DAY_MS));
+    }
+
+    #[test]
+    fn lengths_of_time_are_written_with_their_largest_units() {
+        for (ms, text) in [
+            (0, "0"),
+            (999, "999 ms"),
+            (3_250, "3.2 s"),
+            (60_000, "1 m"),
+            (125_000, "2 m 5 s"),
+            (14_580_000, "4 h 3 m"),
+            (9 * DAY_MS, "9 d"),
+            (DAY_MS + 7_200_000, "1 d 2 h"),
+        ] {
+            assert_eq!(span(ms), text);
+        }
+    }
+
+    #[test]
+    fn lengths_of_time_are_read_as_people_and_as_iso_8601_write_them() {
+        for (text, ms) in [
+            ("90s", 90_000),
+            ("15M", 900_000),
+            ("7d", 7 * DAY_MS),
+            ("PT2H30M", 9_000_000),
+            ("P1D", DAY_MS),
+            ("p1dt1s", DAY_MS + 1000),
+            ("P0DT0S", 0),
+        ] {
+            assert_eq!(duration(text), Ok(ms), "{text}");
+        }
+        for text in ["", "5", "h", "P", "PT", "P1DT", "P1H", "PT1D", "PT1M1H", "P1W", "-5s", "1.5h"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
     }
 
     #[test]
