@@ -279,12 +279,19 @@ impl Shard {
             }
             other => unreachable!("{other} is not handled by the controller"),
         };
-        self.conclude(origin, response, change);
+        self.conclude(origin, key, version, response, change);
         Ok(())
     }
 
     /// Answers a request once its change, if there is one, is published.
-    pub(super) fn conclude(&mut self, origin: Origin, response: Vec<u8>, change: Option<Change>) {
+    pub(super) fn conclude(
+        &mut self,
+        origin: Origin,
+        key: ApiKey,
+        version: i16,
+        response: Vec<u8>,
+        change: Option<Change>,
+    ) {
         match change {
             Some(change) => self.commit_change(change, Then::Answer { origin, key, version, body: response }),
             None => self.answer(origin, response),

@@ -118,7 +118,7 @@ impl Shard {
         }
         response.topics.append(&mut refused);
         response.throttle_time_ms = gate.throttle_time_ms();
-        self.conclude(origin, encode(&response, version), change);
+        self.conclude(origin, ApiKey::CreateTopics, version, encode(&response, version), change);
         Ok(())
     }
 
@@ -157,7 +157,7 @@ impl Shard {
         let mut response = answer.response;
         response.responses.append(&mut refused);
         response.throttle_time_ms = gate.throttle_time_ms();
-        self.conclude(origin, encode(&response, version), answer.change);
+        self.conclude(origin, ApiKey::DeleteTopics, version, encode(&response, version), answer.change);
         Ok(())
     }
 
@@ -195,7 +195,7 @@ impl Shard {
         }
         response.results.append(&mut refused);
         response.throttle_time_ms = gate.throttle_time_ms();
-        self.conclude(origin, encode(&response, version), change);
+        self.conclude(origin, ApiKey::CreatePartitions, version, encode(&response, version), change);
         Ok(())
     }
 }
