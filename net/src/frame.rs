@@ -21,6 +21,13 @@ pub const FRAME_BYTES_MAX_DEFAULT: usize = 100 * 1024 * 1024;
 /// The buffer of an unfinished frame has at most this many times the bytes that have arrived.
 const GROWTH: usize = 4;
 
+/// The same of a frame up to [`USUAL_BYTES_MAX`]: it gets its whole buffer with the first receive, or nearly so. Growing
+/// in small steps was a tenth of the CPU time of requests of 1 MiB.
+const GROWTH_USUAL: usize = 16;
+
+/// Frames up to here are usual: a producer's `max.request.size` is 1 MiB unless somebody changes it.
+const USUAL_BYTES_MAX: usize = 2 << 20;
+
 /// The buffer of an unfinished frame starts with this many bytes, or the frame's length.
 const FIRST_RESERVATION_BYTES: usize = 4096;
 
@@ -188,7 +195,8 @@ impl Assembler {
         let (taken, rest) = data.split_at(wanted.min(data.len()));
         let length = self.kept.len() + taken.len();
         if self.kept.capacity() < length {
-            let capacity = (length * GROWTH).max(FIRST_RESERVATION_BYTES).min(end).max(length);
+            let growth = if end <= USUAL_BYTES_MAX { GROWTH_USUAL } else { GROWTH };
+            let capacity = (length * growth).max(FIRST_RESERVATION_BYTES).min(end).max(length);
             self.kept.reserve(capacity - self.kept.len());
         }
         self.kept.extend_from_slice(taken);
@@ -265,6 +273,22 @@ mod tests {
             assert!(assembler.next(&mut &[0; 10_000][..]).unwrap().is_none());
             assert!(assembler.kept.capacity() <= GROWTH * assembler.kept());
         }
+    }
+
+    #[test]
+    fn a_request_of_usual_size_gets_its_buffer_with_the_first_receive() {
+        let bytes = framed(&vec![7; 1 << 20]);
+        let mut assembler = Assembler::new(FRAME_BYTES_MAX_DEFAULT);
+        let mut pieces = bytes.chunks(64 << 10);
+        assert!(assembler.next(&mut pieces.next().unwrap()).unwrap().is_none());
+        let reserved = assembler.kept.as_ptr();
+        let mut frame = None;
+        for mut piece in pieces {
+            frame = assembler.next(&mut piece).unwrap().map(Frame::into_bytes);
+        }
+        let frame = frame.expect("all of it came");
+        assert_eq!(frame.len(), 1 << 20);
+        assert_eq!(frame.as_ptr(), reserved.wrapping_add(LENGTH_BYTES), "it was moved nowhere");
     }
 
     #[test]
