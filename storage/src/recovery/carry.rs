@@ -15,6 +15,7 @@ use crate::checkpoint::{self};
 use crate::disk::Disk;
 use crate::io::BLOCK_BYTES;
 use crate::journal::format::{Body, ExtentHeader, GROUP_HEADER_BYTES, GroupHeader, Place, first_seed};
+use crate::journal::replay::ExtentFile;
 use crate::journal::writer::Start;
 use crate::journal::{self, EXTENT_BYTES, FIRST_EXTENT_BYTES, extent_path};
 use crate::log::state::{Log, SegmentTail};
@@ -44,6 +45,7 @@ pub(super) fn into_stores(
         disk.create_directory(Path::new(directory)).map_err(Error::io(Path::new(directory), "create"))?;
     }
     disk.sync_directory(Path::new("")).map_err(Error::io(Path::new(""), "sync"))?;
+    sync_cached(disk, &extents)?;
     remove_deleted(disk, &mut logs)?;
     for found in logs.values_mut() {
         finish_closed_segments(disk, found)?;
@@ -81,6 +83,16 @@ pub(super) fn into_stores(
         }
     }
     Ok(stores)
+}
+
+/// Makes durable what was read from the page cache alone: files are about to be removed because of it, and without it
+/// another start would look for them.
+fn sync_cached(disk: &dyn Disk, extents: &[ExtentFile]) -> Result<(), Error> {
+    let is_cached = |extent: &&ExtentFile| extent.header.is_some_and(|header| header.durability == Durability::Cached);
+    for extent in extents.iter().filter(is_cached) {
+        disk.sync(&extent.path).map_err(Error::io(&extent.path, "sync"))?;
+    }
+    Ok(())
 }
 
 fn remove_deleted(disk: &dyn Disk, logs: &mut BTreeMap<LogId, Found>) -> Result<(), Error> {
