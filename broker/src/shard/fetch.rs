@@ -597,7 +597,8 @@ impl Part {
         let answer = &self.answer;
         let diverging =
             answer.diverging.map(|(epoch, end_offset)| ResponseResponsesPartitionsDivergingEpoch { epoch, end_offset });
-        let tells_leader = matches!(answer.error, ErrorCode::FencedLeaderEpoch | ErrorCode::UnknownLeaderEpoch);
+        // Who believes in an older leader is told of the newer one; who believes in a newer one knows more than this node.
+        let tells_leader = answer.error == ErrorCode::FencedLeaderEpoch;
         let leader_epoch = if tells_leader { answer.leader_epoch } else { -1 };
         ResponseResponsesPartitions {
             partition_index: self.wanted.partition,

@@ -303,6 +303,8 @@ pub enum Query {
     Timestamp(i64),
     /// The offset after the last record of the epoch (KIP-101).
     EpochEnd(i32),
+    /// That of something which no log here has, such as records in remote storage.
+    Nothing,
 }
 
 /// The answer to a [`QueryItem`].

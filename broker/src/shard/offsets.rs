@@ -1,5 +1,7 @@
 //! ListOffsets and OffsetForLeaderEpoch: questions about offsets, asked of the partitions' owners.
 
+use std::collections::BTreeMap;
+
 use net::Message as _;
 use net::api::{list_offsets, offset_for_leader_epoch};
 use storage::LogId;
@@ -32,16 +34,16 @@ struct Question<'a> {
     topic: &'a str,
     partition: i32,
     current_leader_epoch: i32,
-    query: Result<Query, Special>,
+    query: Result<Query, Wrong>,
 }
 
-/// Timestamps that need no look-up.
+/// Why a question has no answer, whatever the partition holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Special {
-    /// There is nothing of that kind: offset -1, no error.
-    Nothing,
-    /// The request's version does not know it.
+enum Wrong {
+    /// A special timestamp that the request's version does not know.
     Unsupported,
+    /// The request names the partition more than once.
+    Repeated,
 }
 
 impl Shard {
@@ -53,12 +55,21 @@ impl Shard {
         body: &[u8],
     ) -> Result<(), net::DecodeError> {
         let request = list_offsets::Request::from_prefix(body, version)?;
+        let mut times_named: BTreeMap<(&str, i32), u32> = BTreeMap::new();
+        for topic in &request.topics {
+            for partition in &topic.partitions {
+                *times_named.entry((&topic.name, partition.partition_index)).or_default() += 1;
+            }
+        }
         let questions = request.topics.iter().flat_map(|topic| {
             topic.partitions.iter().map(|partition| Question {
                 topic: &topic.name,
                 partition: partition.partition_index,
                 current_leader_epoch: partition.current_leader_epoch,
-                query: timestamp_query(partition.timestamp, version),
+                query: match times_named[&(&*topic.name, partition.partition_index)] {
+                    1 => timestamp_query(partition.timestamp, version),
+                    _ => Err(Wrong::Repeated),
+                },
             })
         });
         let questions: Vec<Question<'_>> = questions.collect();
@@ -132,9 +143,9 @@ impl Shard {
             let found = self.image.topic(question.topic).and_then(|topic| topic.partition(question.partition));
             let refused = |error| QueryAnswer::none(part, error);
             let answer = match (found, question.query) {
+                (_, Err(Wrong::Repeated)) => Some(refused(ErrorCode::InvalidRequest)),
+                (_, Err(Wrong::Unsupported)) => Some(refused(ErrorCode::UnsupportedVersion)),
                 (None, _) => Some(refused(ErrorCode::UnknownTopicOrPartition)),
-                (_, Err(Special::Nothing)) => Some(refused(ErrorCode::None)),
-                (_, Err(Special::Unsupported)) => Some(refused(ErrorCode::UnsupportedVersion)),
                 (Some(place), Ok(query)) => {
                     let current_leader_epoch = question.current_leader_epoch;
                     let item = QueryItem { part, log: LogId(place.log_id), current_leader_epoch, query };
@@ -233,17 +244,17 @@ impl Shard {
 }
 
 /// What a timestamp of ListOffsets asks for, by version: -3 since 7, -4 since 8, -5 since 9, -6 since 11.
-fn timestamp_query(timestamp: i64, version: i16) -> Result<Query, Special> {
+fn timestamp_query(timestamp: i64, version: i16) -> Result<Query, Wrong> {
     match timestamp {
         -1 => Ok(Query::Latest),
         -2 => Ok(Query::Earliest),
         -3 if version >= 7 => Ok(Query::MaxTimestamp),
         // Nothing is tiered: all of the log is local, nothing is remote, nothing waits for its upload.
         -4 if version >= 8 => Ok(Query::Earliest),
-        -5 if version >= 9 => Err(Special::Nothing),
-        -6 if version >= 11 => Err(Special::Nothing),
-        -6..=-3 => Err(Special::Unsupported),
-        // Other negative timestamps are times before 1970: every record is later.
+        -5 if version >= 9 => Ok(Query::Nothing),
+        -6 if version >= 11 => Ok(Query::Nothing),
+        // No version gives any other negative value a meaning.
+        ..0 => Err(Wrong::Unsupported),
         target => Ok(Query::Timestamp(target)),
     }
 }

@@ -218,9 +218,13 @@ impl Shard {
             leader_epoch,
             ..ReadAnswer::refused(item.part, ErrorCode::None)
         };
-        answer.diverging = self.diverging(slot, item);
-        if answer.diverging.is_some() {
-            return Some(answer);
+        match self.divergence(slot, item, leader_epoch) {
+            Divergence::None => {}
+            Divergence::At(epoch, end_offset) => {
+                answer.diverging = Some((epoch, end_offset));
+                return Some(answer);
+            }
+            Divergence::Unknown => return Some(ReadAnswer::refused(item.part, ErrorCode::OffsetOutOfRange)),
         }
         let request = ReadRequest {
             offset: item.offset,
@@ -238,14 +242,27 @@ impl Shard {
         }
     }
 
-    /// The epoch and end offset at which the consumer's log and this one part, if they do (KIP-595).
-    fn diverging(&self, slot: Slot, item: ReadItem) -> Option<(i32, i64)> {
+    /// Whether the consumer's log and this one part (KIP-595).
+    fn divergence(&self, slot: Slot, item: ReadItem, leader_epoch: i32) -> Divergence {
         if item.last_fetched_epoch < 0 {
-            return None;
+            return Divergence::None;
         }
-        let EpochEnd { epoch, end_offset } = self.store.end_offset_for_epoch(slot, item.last_fetched_epoch);
-        let known = epoch >= 0;
-        (known && (epoch < item.last_fetched_epoch || end_offset < item.offset)).then_some((epoch, end_offset))
+        match self.end_of_epoch(slot, item.last_fetched_epoch, leader_epoch) {
+            None => Divergence::Unknown,
+            Some(EpochEnd { epoch, end_offset }) if epoch < item.last_fetched_epoch || end_offset < item.offset => {
+                Divergence::At(epoch, end_offset)
+            }
+            Some(_) => Divergence::None,
+        }
+    }
+
+    /// Where an epoch ended, the current one where the log does; none for one that never was.
+    fn end_of_epoch(&self, slot: Slot, epoch: i32, leader_epoch: i32) -> Option<EpochEnd> {
+        if epoch == leader_epoch {
+            return Some(EpochEnd { epoch, end_offset: self.store.end_offset(slot) });
+        }
+        let found = self.store.end_offset_for_epoch(slot, epoch);
+        (epoch < leader_epoch && found.epoch >= 0).then_some(found)
     }
 
     /// Looks an offset up for one part of a request; nothing comes back while the disk is read.
@@ -272,6 +289,7 @@ impl Shard {
                 return Some(known(start, leader_epoch));
             }
             Query::EpochEnd(epoch) => return Some(self.epoch_end(slot, item.part, epoch, leader_epoch)),
+            Query::Nothing => return Some(QueryAnswer::none(item.part, ErrorCode::None)),
             Query::MaxTimestamp => self.store.max_timestamp(slot),
             Query::Timestamp(target_ms) => self.store.find_timestamp(slot, target_ms),
         };
@@ -286,11 +304,10 @@ impl Shard {
 
     fn epoch_end(&self, slot: Slot, part: u32, epoch: i32, leader_epoch: i32) -> QueryAnswer {
         let none = QueryAnswer::none(part, ErrorCode::None);
-        if epoch > leader_epoch {
-            return none;
+        match self.end_of_epoch(slot, epoch, leader_epoch) {
+            Some(EpochEnd { epoch, end_offset }) => QueryAnswer { offset: end_offset, leader_epoch: epoch, ..none },
+            None => none,
         }
-        let EpochEnd { epoch, end_offset } = self.store.end_offset_for_epoch(slot, epoch);
-        QueryAnswer { offset: end_offset, leader_epoch: epoch, ..none }
     }
 
     /// Hands on everything the store has to say.
@@ -364,6 +381,16 @@ fn finished(answer: ReadAnswer, outcome: &Read) -> ReadAnswer {
         (ErrorCode::None, _) => answer,
         (error, _) => ReadAnswer::refused(answer.part, error),
     }
+}
+
+/// What a consumer's last epoch says about its log and this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Divergence {
+    None,
+    /// They part where this epoch ended.
+    At(i32, i64),
+    /// The consumer has an epoch that never was here.
+    Unknown,
 }
 
 /// Compares the epoch a client believes in with the leader's (KIP-320); -1 skips the check.

@@ -90,7 +90,6 @@ impl Shard {
         produce.origin = Origin::Connection { responder, version };
         produce.acks = acks;
         produce.deadline_ns = self.now.monotonic_ns.saturating_add(timeout_ns);
-        let transactional = request.transactional_id.is_some();
         let mut remote = ByShard::default();
         let key = self.requests.insert(Request::Produce(produce));
         let mut part = 0;
@@ -101,7 +100,8 @@ impl Shard {
                         ErrorCode::InvalidRequiredAcks,
                         format!("acks is {acks}; it must be 0, 1 or -1 (all)."),
                     )
-                } else if transactional {
+                } else if partition.records.as_deref().is_some_and(is_transactional) {
+                    // The request's own transactional id says nothing: Kafka too goes by the batches.
                     let code = if version < 11 { ErrorCode::InvalidTxnState } else { ErrorCode::TransactionAbortable };
                     Target::Refused(code, "Transactions are not served by this node yet.".to_owned())
                 } else if version < ZSTD_FROM && partition.records.as_deref().is_some_and(is_zstd) {
@@ -359,6 +359,11 @@ impl Part {
 /// Whether the batch says that it is compressed with zstd. A batch that cannot be read is refused later, with its cause.
 fn is_zstd(records: &[u8]) -> bool {
     Batch::first(records).is_ok_and(|batch| batch.attributes().codec() == Some(Codec::Zstd))
+}
+
+/// Whether the batch belongs to a transaction.
+fn is_transactional(records: &[u8]) -> bool {
+    Batch::first(records).is_ok_and(|batch| batch.attributes().is_transactional())
 }
 
 fn target(image: &Image, topic: Topic<'_>, partition: i32) -> Target {

@@ -10,6 +10,7 @@ const MAX_TIMESTAMP: i64 = -3;
 const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
 const EARLIEST_PENDING_UPLOAD: i64 = -6;
+const INVALID_REQUEST: i16 = 42;
 const UNSUPPORTED_VERSION: i16 = 35;
 const UNKNOWN_LEADER_EPOCH: i16 = 75;
 
@@ -39,6 +40,36 @@ fn every_special_value_is_answered_from_the_version_that_brought_it() {
                 assert_eq!(answer.error_code, UNSUPPORTED_VERSION, "{value} in v{version}");
             }
         }
+    }
+}
+
+#[test]
+fn a_value_that_no_version_has_is_refused_before_anything_is_looked_at() {
+    let Some(broker) = Broker::get("values of no version") else { return };
+    let topic = broker.topic("no-version").name;
+    let mut client = broker.client();
+    for value in [-7, -100, i64::MIN] {
+        assert_eq!(client.try_offset(&topic, 0, value).0, UNSUPPORTED_VERSION, "{value}");
+        assert_eq!(
+            client.try_offset(&topic, 99, value).0,
+            UNSUPPORTED_VERSION,
+            "{value} of a partition that is not there"
+        );
+    }
+}
+
+#[test]
+fn a_partition_named_twice_is_refused_twice() {
+    let Some(broker) = Broker::get("a partition twice") else { return };
+    let topic = broker.topic_with("twice", 2, &[]).name;
+    let mut request = list_request(&topic, 0, LATEST);
+    let partitions = &mut request.topics[0].partitions;
+    partitions.extend([partitions[0].clone(), partitions[0].clone()]);
+    partitions[2].partition_index = 1;
+    let answers = only(broker.client().call(11, &request).topics).partitions;
+    for answer in answers {
+        let expected = if answer.partition_index == 0 { INVALID_REQUEST } else { 0 };
+        assert_eq!(answer.error_code, expected, "partition {}", answer.partition_index);
     }
 }
 

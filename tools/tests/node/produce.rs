@@ -306,16 +306,23 @@ fn transactional_batches_are_refused_by_version() {
     let topic = broker.topic("transactional").name;
     let mut client = broker.client();
     let id = producer_id(&mut client);
+    // The batches say whether they belong to a transaction, not the request.
+    let mut request = produce_request(&topic, 0, &[]);
+    let plain = batch::batch(&["a"]);
+    request.transactional_id = Some("tx".into());
+    request.topic_data[0].partition_data[0].records = Some(plain.as_slice().into());
+    let response = client.call(PRODUCE, &request);
+    assert_eq!(only(only(response.responses).partition_responses).error_code, 0);
     let producer = Some(Producer { id, epoch: 0, base_sequence: 0 });
     let options = Options { producer, is_transactional: true, ..Options::default() };
     let records = batch::with(options, &[(1, b"a")]);
-    for (version, code) in [(9, 48), (11, 120)] {
+    for (version, code, transactional_id) in [(9, 48, Some("tx")), (11, 120, Some("tx")), (11, 120, None)] {
         let mut request = produce_request(&topic, 0, &records);
-        request.transactional_id = Some("tx".into());
+        request.transactional_id = transactional_id.map(Into::into);
         let response = client.call(version, &request);
         assert_eq!(only(only(response.responses).partition_responses).error_code, code, "v{version}");
     }
-    assert_eq!(client.end(&topic, 0), 0);
+    assert_eq!(client.end(&topic, 0), 1);
 }
 
 #[test]

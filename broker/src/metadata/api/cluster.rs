@@ -137,7 +137,9 @@ pub fn init_producer_id(request: &producer::Request<'_>, ids: &mut ProducerIds) 
         producer_epoch: -1,
         ..producer::Response::default()
     };
-    if request.transactional_id.is_some() {
+    // A producer has an id and an epoch, or neither.
+    let is_whole = (request.producer_id == -1) == (request.producer_epoch == -1);
+    if request.transactional_id.is_some() || !is_whole {
         return Some(refused);
     }
     let producer_id = ids.take()?;
