@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::normal::identity;
 use crate::value::Value;
 
 /// One place at which two answers differ.
@@ -36,24 +37,52 @@ fn compare(path: &str, skein: &Value, kafka: &Value, found: &mut Vec<(String, St
                 let path = format!("{path}{dot}{name}");
                 match (ours.get(name), theirs.get(name)) {
                     (Some(ours), Some(theirs)) => compare(&path, ours, theirs, found),
-                    (ours, theirs) => found.push((path, printed(ours), printed(theirs))),
+                    (ours, theirs) => found.push((path, one(ours), one(theirs))),
                 }
             }
         }
-        (Value::List(ours), Value::List(theirs)) if ours.len() == theirs.len() => {
-            let path = format!("{path}[]");
-            for (ours, theirs) in ours.iter().zip(theirs) {
-                compare(&path, ours, theirs, found);
-            }
-        }
+        (Value::List(ours), Value::List(theirs)) => elements(path, ours, theirs, found),
         (Value::Float(ours), Value::Float(theirs)) if ours.to_bits() == theirs.to_bits() => {}
         (ours, theirs) if ours == theirs => {}
         (ours, theirs) => found.push((path.to_owned(), ours.to_string(), theirs.to_string())),
     }
 }
 
-fn printed(value: Option<&Value>) -> String {
-    value.map_or_else(|| "absent".to_owned(), ToString::to_string)
+/// Elements are compared with those of the same identity; if some have one in common, with those in the same place.
+fn elements(path: &str, ours: &[Value], theirs: &[Value], found: &mut Vec<(String, String, String)>) {
+    let inner = format!("{path}[]");
+    if !are_told_apart(ours) || !are_told_apart(theirs) {
+        match ours.len() == theirs.len() {
+            true => ours.iter().zip(theirs).for_each(|(ours, theirs)| compare(&inner, ours, theirs, found)),
+            false => found.push((path.to_owned(), printed(ours), printed(theirs))),
+        }
+        return;
+    }
+    for element in ours {
+        match theirs.iter().find(|other| identity(other) == identity(element)) {
+            Some(other) => compare(&inner, element, other, found),
+            None => found.push((inner.clone(), element.to_string(), ABSENT.to_owned())),
+        }
+    }
+    for element in theirs.iter().filter(|element| !ours.iter().any(|other| identity(other) == identity(element))) {
+        found.push((inner.clone(), ABSENT.to_owned(), element.to_string()));
+    }
+}
+
+fn are_told_apart(elements: &[Value]) -> bool {
+    // Both lists are sorted by it.
+    elements.windows(2).all(|two| identity(&two[0]) != identity(&two[1]))
+}
+
+/// What a side is printed as that has no such field or element.
+const ABSENT: &str = "absent";
+
+fn one(value: Option<&Value>) -> String {
+    value.map_or_else(|| ABSENT.to_owned(), ToString::to_string)
+}
+
+fn printed(values: &[Value]) -> String {
+    Value::List(values.to_vec()).to_string()
 }
 
 impl fmt::Display for Difference {
@@ -81,12 +110,12 @@ pub(crate) struct Intended {
 
 #[derive(Debug)]
 struct Entry {
-    api: String,
+    api: Vec<String>,
     versions: (i16, i16),
-    path: String,
-    skein: String,
-    kafka: String,
-    request: String,
+    path: Vec<String>,
+    skein: Vec<String>,
+    kafka: Vec<String>,
+    request: Vec<String>,
     reason: String,
     met: u64,
 }
@@ -113,7 +142,9 @@ impl Intended {
 
     /// Each reason, and how often it was met.
     pub(crate) fn met(&self) -> impl Iterator<Item = (String, u64)> {
-        self.entries.iter().map(|entry| (format!("{} {}: {}", entry.api, entry.path, entry.reason), entry.met))
+        self.entries
+            .iter()
+            .map(|entry| (format!("{} {}: {}", entry.api.join(" "), entry.path.join(" "), entry.reason), entry.met))
     }
 }
 
@@ -125,7 +156,17 @@ impl Entry {
             return Err(format!("{table:?}: {unknown} is none of {known:?}"));
         }
         let text = |key: &str| table.get(key).and_then(toml::Value::as_str).map(str::to_owned);
-        let wanted = |key: &str| text(key).ok_or_else(|| format!("{table:?}: no text under {key}"));
+        let patterns = |key: &str| match table.get(key) {
+            None => Ok(vec!["*".to_owned()]),
+            Some(toml::Value::Array(patterns)) => {
+                let texts = patterns.iter().map(|pattern| pattern.as_str().map(str::to_owned));
+                texts.collect::<Option<_>>().ok_or_else(|| format!("{table:?}: {key} holds more than texts"))
+            }
+            Some(_) => text(key).map(|text| vec![text]).ok_or_else(|| format!("{table:?}: {key} is no text")),
+        };
+        if let Some(missing) = ["api", "path", "reason"].iter().find(|key| !table.contains_key(**key)) {
+            return Err(format!("{table:?}: {missing} is missing"));
+        }
         let versions = match text("versions") {
             None => (i16::MIN, i16::MAX),
             Some(range) => {
@@ -137,25 +178,29 @@ impl Entry {
             }
         };
         Ok(Self {
-            api: wanted("api")?,
+            api: patterns("api")?,
             versions,
-            path: wanted("path")?,
-            skein: text("skein").unwrap_or_else(|| "*".to_owned()),
-            kafka: text("kafka").unwrap_or_else(|| "*".to_owned()),
-            request: text("request").unwrap_or_else(|| "*".to_owned()),
-            reason: wanted("reason")?,
+            path: patterns("path")?,
+            skein: patterns("skein")?,
+            kafka: patterns("kafka")?,
+            request: patterns("request")?,
+            reason: text("reason").unwrap_or_default(),
             met: 0,
         })
     }
 
     fn covers(&self, difference: &Difference, request: &str) -> bool {
         (self.versions.0..=self.versions.1).contains(&difference.version)
-            && matches(&self.api, &difference.api)
-            && matches(&self.path, &difference.path)
-            && matches(&self.skein, &difference.skein)
-            && matches(&self.kafka, &difference.kafka)
-            && matches(&self.request, request)
+            && one_matches(&self.api, &difference.api)
+            && one_matches(&self.path, &difference.path)
+            && one_matches(&self.skein, &difference.skein)
+            && one_matches(&self.kafka, &difference.kafka)
+            && one_matches(&self.request, request)
     }
+}
+
+fn one_matches(patterns: &[String], text: &str) -> bool {
+    patterns.iter().any(|pattern| matches(pattern, text))
 }
 
 /// Whether a text is as the pattern says, in which `*` stands for anything.

@@ -57,12 +57,17 @@ impl Link {
         Ok(outcome)
     }
 
-    /// Sends a request that gets no answer, and sees by a second one whether the connection lives. `Silent` if so.
+    /// Sends a request that gets no answer, and sees by two others whether the connection lives. `Silent` if so. The
+    /// first of them may still be answered while the one before it fails.
     ///
     /// # Errors
     /// As [`Self::ask`].
     pub(crate) fn tell(&mut self, frame: &[u8], probe: &[u8]) -> std::io::Result<Outcome> {
-        Ok(match self.ask(&[frame, probe].concat())? {
+        match self.ask(&[frame, probe].concat())? {
+            Outcome::Answer(_) => {}
+            other => return Ok(other),
+        }
+        Ok(match self.ask(probe)? {
             Outcome::Answer(_) => Outcome::Silent,
             other => other,
         })

@@ -40,7 +40,7 @@ use crate::world::World;
 const LIST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/compare/differences.toml");
 
 /// Differences that a report shows in full; the others are counted.
-const SHOWN_MAX: usize = 80;
+const SHOWN_MAX: usize = 200;
 
 /// The stream of the random numbers that deal the APIs; episodes have small numbers.
 const DEALING: u64 = 1 << 40;

@@ -8,6 +8,7 @@ use storage::compression::decompress_all;
 use storage::record;
 
 use crate::side::Side;
+use crate::spoil::OURS;
 use crate::value::{Fields, Value};
 
 /// More than any generated batch decompresses to.
@@ -58,11 +59,17 @@ impl Context<'_> {
 
     fn fields(&mut self, path: &str, fields: Fields) -> Fields {
         let mut normal = Fields::new();
+        let is_quorum = self.api == "DescribeQuorum";
         let error = fields.get("error_code").cloned();
         let dot = if path.is_empty() { "" } else { "." };
         for (name, value) in fields {
             let value = match (name, &value) {
                 ("throttle_time_ms", _) => continue,
+                (name, _) if name.starts_with(OURS) => continue,
+                ("batch_index_error_message", Value::Text(_)) => "words".into(),
+                ("documentation", Value::Text(_)) => "words".into(),
+                // What the metadata log holds is each broker's own affair.
+                ("log_end_offset" | "high_watermark" | "leader_epoch", Value::Int(0..)) if is_quorum => "some".into(),
                 // Every broker speaks in its own words; that there are words is checked elsewhere.
                 ("error_message", Value::Text(_)) if error != Some(Value::Int(0)) => "words".into(),
                 ("error_message", Value::Null) if error.is_some() && error != Some(Value::Int(0)) => "words".into(),
@@ -80,7 +87,7 @@ impl Context<'_> {
             ("port", Value::Int(port)) if port == i64::from(self.address.port()) => "the port".into(),
             ("host", Value::Text(host)) if host == self.address.ip().to_string() => "the host".into(),
             ("cluster_id", Value::Text(id)) => format!("{} characters", id.len()).into(),
-            ("topic_id" | "client_instance_id", Value::Uuid(id)) if !id.is_zero() => self.side.name_of(id).into(),
+            ("topic_id" | "client_instance_id", Value::Uuid(id)) if !id.is_zero() => self.side.name_of(id),
             ("member_id", Value::Text(id)) if !id.is_empty() => self.member(&id),
             ("leader", Value::Text(id)) if self.api == "JoinGroup" && !id.is_empty() => self.member(&id),
             ("producer_id", Value::Int(id)) if id >= 0 => self.side.made_up("producer", &id.to_string()),
@@ -115,7 +122,9 @@ fn is_of_records(path: &str) -> bool {
 }
 
 /// What tells elements of a list apart, in the order of their weight.
-const IDENTITY: [&str; 22] = [
+const IDENTITY: [&str; 24] = [
+    "batch",
+    "at",
     "api_key",
     "name",
     "topic",
@@ -140,7 +149,8 @@ const IDENTITY: [&str; 22] = [
     "source",
 ];
 
-fn identity(element: &Value) -> String {
+/// What tells an element of a list from the others, as a text that sorts.
+pub(crate) fn identity(element: &Value) -> String {
     match element {
         Value::Struct(fields) => {
             let parts = IDENTITY.iter().filter_map(|name| Some(format!("{name}={}", padded(fields.get(name)?))));
@@ -172,7 +182,7 @@ fn records(bytes: &[u8], context: &mut Context<'_>) -> Value {
                     let time = if is_stamped { "stamped".into() } else { Value::from(located.timestamp) };
                     let key = record.key.map(|key| String::from_utf8_lossy(key).into_owned());
                     crate::value::fields! {
-                        offset: located.offset,
+                        at: located.offset,
                         timestamp: time,
                         key: key,
                         value: record.value.map(|value| value.len() as i64),
@@ -186,7 +196,7 @@ fn records(bytes: &[u8], context: &mut Context<'_>) -> Value {
             id => context.side.made_up("producer", &id.to_string()),
         };
         crate::value::fields! {
-            base_offset: batch.base_offset(),
+            batch: batch.base_offset(),
             leader_epoch: batch.leader_epoch(),
             attributes: attributes.0,
             crc_fits: batch.crc() == batch.computed_crc(),

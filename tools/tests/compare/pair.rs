@@ -63,9 +63,12 @@ impl Pair {
         self.links.iter_mut().for_each(Link::close);
     }
 
-    /// Names of the topics that were there when the state last settled.
+    /// Names of the topics that one of them had when the state was last looked at.
     pub(crate) fn topics(&self) -> Vec<String> {
-        self.sides[0].topics()
+        let mut names: Vec<String> = self.sides.iter().flat_map(Side::topics).collect();
+        names.sort();
+        names.dedup();
+        names
     }
 
     /// Asks both.
@@ -98,8 +101,8 @@ impl Pair {
         let (ours, theirs) = match (ours, theirs) {
             (Outcome::Answer(ours), Outcome::Answer(theirs)) => (ours, theirs),
             (ours, theirs) => {
-                // A connection that only one of them ended would have a session that the other lacks.
                 self.links.iter_mut().for_each(Link::close);
+                self.sides.iter_mut().for_each(Side::disconnected);
                 let differ = std::mem::discriminant(&ours) != std::mem::discriminant(&theirs);
                 let found = if differ { vec![difference("(connection)", name(&ours), name(&theirs))] } else { vec![] };
                 return Ok(Compared { found, answers: None });

@@ -23,6 +23,10 @@ pub(crate) enum Own {
     ProducerEpoch(usize),
 }
 
+/// Ids in requests that no broker has given.
+pub(crate) const MADE_UP_IDS: [Uuid; 3] =
+    [Uuid([9; 16]), Uuid([7; 16]), Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1])];
+
 /// What is known of one broker.
 #[derive(Debug, Default)]
 pub(crate) struct Side {
@@ -75,6 +79,11 @@ impl Side {
         self.names.insert(id, name.to_owned());
     }
 
+    /// The connection ended, and with it what belongs to it. (Kafka's sessions would live on.)
+    pub(crate) fn disconnected(&mut self) {
+        self.session = 0;
+    }
+
     /// Forgets which topics there are. Their ids keep their names.
     pub(crate) fn forget_topics(&mut self) {
         self.topic_ids.clear();
@@ -114,11 +123,12 @@ impl Side {
         }
     }
 
-    /// The name of a topic's id; the id itself, if the broker has never said it.
-    pub(crate) fn name_of(&self, id: Uuid) -> String {
+    /// The name of a topic's id; the id itself if it was the request that made it up.
+    pub(crate) fn name_of(&mut self, id: Uuid) -> Value {
         match self.names.get(&id) {
-            Some(name) => format!("id of {name}"),
-            None => id.to_string(),
+            Some(name) => format!("id of {name}").into(),
+            None if MADE_UP_IDS.contains(&id) => id.into(),
+            None => self.made_up("id", &id.to_string()),
         }
     }
 

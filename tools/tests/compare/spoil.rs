@@ -6,12 +6,15 @@ use crate::batches::{Batch, FAULTS};
 use crate::codec::default_of;
 use crate::random::Random;
 use crate::schema::{Api, Field, Kind, Scalar};
-use crate::side::Own;
+use crate::side::{MADE_UP_IDS, Own};
 use crate::value::{Fields, Value};
 use crate::world::{TOPICS, World};
 
 /// Of so many nulls where none is allowed, one is sent: it only closes the connection.
 const FORBIDDEN_NULLS: usize = 8;
+
+/// Fields of our own begin with this. Kafka passes over them.
+pub(crate) const OURS: &str = "skein_";
 
 /// Replaces one value of the request.
 pub(crate) fn spoil(api: &'static Api, version: i16, request: &mut Value, world: &World, random: &mut Random) {
@@ -70,7 +73,7 @@ fn complete(fields: &'static [Field], values: &mut Fields, version: i16) {
 }
 
 fn each(fields: &'static [Field], values: &mut Fields, version: i16, outer: &str, visit: &mut dyn FnMut(Place<'_>)) {
-    for field in fields.iter().filter(|field| field.is_in(version)) {
+    for field in fields.iter().filter(|field| field.is_in(version) && !field.name.starts_with(OURS)) {
         let path = format!("{outer}{}", field.name);
         let Some(value) = values.get_mut(field.name.as_str()) else { continue };
         let nullable = field.is_nullable_in(version);
@@ -118,9 +121,7 @@ fn replacement(api: &Api, place: &Place<'_>, world: &World, random: &mut Random)
         }
         Kind::Scalar(Scalar::Uuid) => match random.below(4) {
             0 => Value::Uuid(Uuid::ZERO),
-            1 => Value::Uuid(Uuid([9; 16])),
-            // The id of the metadata log.
-            2 => Value::Uuid(Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1])),
+            1 | 2 => Value::Uuid(random.pick(&MADE_UP_IDS)),
             _ => Own::TopicId(world.name(random.pick(&TOPICS).0)).into(),
         },
         Kind::Scalar(Scalar::Bytes) => {
@@ -140,7 +141,8 @@ fn array(place: &Place<'_>, random: &mut Random) -> Value {
     let Value::List(elements) = &*place.value else { return Value::List(Vec::new()) };
     match random.below(4) {
         0 if place.nullable || random.chance(FORBIDDEN_NULLS) => Value::Null,
-        1 if !elements.is_empty() => {
+        // A protocol that is there twice leaves a group of Kafka's broken.
+        1 if !elements.is_empty() && place.path != "protocols" => {
             let mut elements = elements.clone();
             elements.push(elements[random.below(elements.len())].clone());
             Value::List(elements)
@@ -152,7 +154,9 @@ fn array(place: &Place<'_>, random: &mut Random) -> Value {
 /// A number at some limit. What a broker would wait for, or make many of, stays small.
 fn integer(name: &str, random: &mut Random) -> i64 {
     let of: &[i64] = match name {
-        "max_wait_ms" | "timeout_ms" => &[0, 1, -1, 100, i32::MIN as i64],
+        "max_wait_ms" => &[0, 1, -1, 100, i32::MIN as i64],
+        // What is over before it began depends on the clock.
+        "timeout_ms" => &[5000, 60_000, i32::MAX as i64],
         "session_timeout_ms" => &[0, -1, 5999, 6000, 1_800_000, 1_800_001, i32::MAX as i64],
         "rebalance_timeout_ms" => &[1, 300],
         "num_partitions" | "count" => &[0, -1, -2, 1, 2, 6, 100_001, i32::MAX as i64],
@@ -175,10 +179,10 @@ fn text(api: &Api, path: &str, name: &str, world: &World, random: &mut Random) -
     match name {
         _ if is_topic => match random.chance(3) {
             true => world.topic(random).into(),
-            false => world.bad_topic(random),
+            false => world.bad_topic(&api.name, random),
         },
-        "group_id" | "groups" | "groups_names" | "coordinator_keys" => world.bad_group(random),
-        "key" if api.name == "FindCoordinator" => world.bad_group(random),
+        "group_id" | "groups" | "groups_names" | "coordinator_keys" => world.bad_group(&api.name, random),
+        "key" if api.name == "FindCoordinator" => world.bad_group(&api.name, random),
         "member_id" | "group_instance_id" => (random.pick(&["", "nobody", "static"])).into(),
         "transactional_id" => (random.pick(&["", "a-transaction"])).into(),
         _ => match random.below(4) {

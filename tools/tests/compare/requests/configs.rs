@@ -19,7 +19,7 @@ const TOPIC_CONFIGS: [(&str, &[&str]); 14] = [
     ("min.insync.replicas", &["1", "0", "2"]),
     ("segment.bytes", &["1048576", "100", "2147483648"]),
     ("message.timestamp.type", &["CreateTime", "LogAppendTime", "createtime"]),
-    ("min.cleanable.dirty.ratio", &["0.1", "1.1", "NaN", "x"]),
+    ("min.cleanable.dirty.ratio", &["0.1", "1.1", "x"]),
     ("preallocate", &["true", "FALSE", "yes"]),
     ("unclean.leader.election.enable", &["true", "false"]),
     ("remote.storage.enable", &["false", "true"]),
@@ -83,7 +83,7 @@ impl Asker<'_> {
             3 => (GROUP, self.world.name("reader").into(), self.config(&GROUP_CONFIGS)),
             4 => (CLIENT_METRICS, self.world.name("metrics").into(), self.config(&METRICS_CONFIGS)),
             5 => (self.random.pick(&[0, 1, 3, 99, -1]), "x".into(), self.topic_config()),
-            6 => (TOPIC, self.world.bad_topic(self.random), self.topic_config()),
+            6 => (TOPIC, self.world.bad_topic("", self.random), self.topic_config()),
             7 => (GROUP, "".into(), self.config(&GROUP_CONFIGS)),
             _ => (TOPIC, self.world.new_topic(self.random).into(), self.topic_config()),
         }

@@ -13,7 +13,7 @@ const REBALANCE_MS: i32 = 700;
 impl Asker<'_> {
     fn any_group(&mut self) -> Value {
         match self.random.chance(8) {
-            true => self.world.bad_group(self.random),
+            true => self.world.bad_group("", self.random),
             false => self.world.group(self.random).into(),
         }
     }

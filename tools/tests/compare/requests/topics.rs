@@ -24,7 +24,7 @@ impl Asker<'_> {
                 let id = Own::TopicId(self.any_topic());
                 vec![fields! { topic_id: id, name: Value::Null }].into()
             }
-            3 => vec![fields! { topic_id: Uuid::ZERO, name: self.world.bad_topic(self.random) }].into(),
+            3 => vec![fields! { topic_id: Uuid::ZERO, name: self.world.bad_topic("Metadata", self.random) }].into(),
             _ => vec![fields! { topic_id: Uuid::ZERO, name: self.any_topic() }].into(),
         };
         fields! {
@@ -46,7 +46,7 @@ impl Asker<'_> {
                     _ => (self.random.pick(&[1, 2, 3]), 1, Vec::new()),
                 };
                 let name = match self.random.chance(5) {
-                    true => self.world.bad_topic(self.random),
+                    true => self.world.bad_topic("CreateTopics", self.random),
                     false => self.any_new_topic(),
                 };
                 fields! {
