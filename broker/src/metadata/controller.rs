@@ -13,6 +13,7 @@
 //! not published.
 
 mod alter;
+mod features;
 mod grow;
 
 use std::collections::BTreeMap;

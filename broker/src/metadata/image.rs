@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use net::Uuid;
 
+use super::features::Feature;
 use super::names;
 use super::placement::shard_of;
 use super::record::{NewPartition, Record, Unreadable};
@@ -28,6 +29,8 @@ pub struct Image {
     next_producer_id: i64,
     partition_count: usize,
     broker_configs: BTreeMap<Option<i32>, Overrides>,
+    /// Levels that were set.
+    feature_levels: BTreeMap<String, i16>,
     quotas: Arc<Quotas>,
     by_name: SharedMap<Arc<str>, Arc<Topic>>,
     by_id: SharedMap<Uuid, Arc<Topic>>,
@@ -132,6 +135,7 @@ impl Image {
             next_producer_id: 0,
             partition_count: 0,
             broker_configs: BTreeMap::new(),
+            feature_levels: BTreeMap::new(),
             quotas: Arc::default(),
             by_name: SharedMap::default(),
             by_id: SharedMap::default(),
@@ -171,6 +175,9 @@ impl Image {
             }
             Record::BrokerConfigChanged { node_id, configs } => {
                 self.broker_configs.insert(*node_id, configs.clone());
+            }
+            Record::FeatureLevelChanged { name, level } => {
+                self.feature_levels.insert(name.clone(), *level);
             }
             Record::ProducerIdsAllocated { next } => {
                 if *next < self.next_producer_id {
@@ -362,6 +369,11 @@ impl Image {
         self.cluster_id
     }
 
+    /// The level of a feature that is in force; 0 is off.
+    pub fn feature_level(&self, feature: &Feature) -> i16 {
+        self.feature_levels.get(feature.name).copied().unwrap_or(feature.level_initial)
+    }
+
     /// Raised at each start of a node; 0 before the first.
     pub fn broker_epoch(&self) -> i64 {
         self.broker_epoch
@@ -401,6 +413,7 @@ impl PartialEq for Image {
             && self.next_producer_id == other.next_producer_id
             && self.partition_count == other.partition_count
             && self.broker_configs == other.broker_configs
+            && self.feature_levels == other.feature_levels
             && self.quotas == other.quotas
             && self.settings == other.settings
             && self.by_name.iter().eq(other.by_name.iter())

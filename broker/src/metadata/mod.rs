@@ -16,6 +16,7 @@
 pub mod api;
 pub mod controller;
 mod create;
+pub mod features;
 mod identity;
 mod image;
 pub mod names;

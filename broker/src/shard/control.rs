@@ -9,7 +9,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use net::api::{alter_client_quotas, create_partitions, create_topics, delete_topics, init_producer_id};
+use net::api::{
+    alter_client_quotas, create_partitions, create_topics, delete_topics, init_producer_id, update_features,
+};
 use net::api::{alter_configs, incremental_alter_configs};
 use net::{ApiKey, Message};
 use replication::replica::Replica;
@@ -269,6 +271,11 @@ impl Shard {
             ApiKey::IncrementalAlterConfigs => {
                 let request = incremental_alter_configs::Request::from_prefix(body, version)?;
                 let (response, change) = api::incremental_alter_configs(request, &mut control.controller);
+                (encode(&response, version), change)
+            }
+            ApiKey::UpdateFeatures => {
+                let request = update_features::Request::from_prefix(body, version)?;
+                let (response, change) = api::update_features(&request, version, &mut control.controller);
                 (encode(&response, version), change)
             }
             ApiKey::InitProducerId => {

@@ -102,7 +102,7 @@ impl Shard {
         match key {
             ApiKey::ApiVersions => {
                 let request = api_versions::Request::from_prefix(body, version)?;
-                self.respond_message(responder, version, &api::api_versions(&request, version));
+                self.respond_message(responder, version, &api::api_versions(&request, version, &self.image));
             }
             ApiKey::Metadata => {
                 let request = metadata::Request::from_prefix(body, version)?;
@@ -156,6 +156,7 @@ impl Shard {
             | ApiKey::CreateTopics
             | ApiKey::CreatePartitions
             | ApiKey::DeleteTopics
+            | ApiKey::UpdateFeatures
             | ApiKey::InitProducerId
             | ApiKey::AlterClientQuotas => {
                 self.handle_at(METADATA_SHARD.into(), responder, key, version, client_id, frame, body_start)?;
@@ -221,6 +222,7 @@ impl Shard {
             | ApiKey::CreateTopics
             | ApiKey::CreatePartitions
             | ApiKey::DeleteTopics
+            | ApiKey::UpdateFeatures
             | ApiKey::InitProducerId
             | ApiKey::AlterClientQuotas => self.control_request(origin, key, version, body, client),
             _ => self.coordinate(origin, key, version, body, client),

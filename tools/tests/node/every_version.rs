@@ -131,6 +131,7 @@ impl<'b> World<'b> {
             ApiKey::AlterConfigs => |world, version| configs::alter(world.broker, version),
             ApiKey::IncrementalAlterConfigs => |world, version| configs::incremental_alter(world.broker, version),
             ApiKey::DescribeCluster => Self::describe_cluster,
+            ApiKey::UpdateFeatures => Self::update_features,
             ApiKey::CreatePartitions => Self::create_partitions,
             ApiKey::ElectLeaders => Self::elect_leaders,
             ApiKey::AlterPartitionReassignments => Self::alter_partition_reassignments,

@@ -1,6 +1,7 @@
 //! Tests of the answers. Where a comment does not say otherwise, codes and flags are what a live Kafka 4.3.1 answered
 //! to the same request.
 
+mod features;
 mod partitions;
 mod unwritten;
 
@@ -441,18 +442,20 @@ const ADVERTISED_BY_KAFKA: &[(i16, i16, i16)] = &[
 #[test]
 fn versions_are_those_a_live_kafka_advertises_of_what_is_served() {
     let request = versions::Request { client_software_name: "ok".into(), client_software_version: "1.0-rc.1".into() };
-    let response = api_versions(&request, 4);
+    let node = Node::new(&[]);
+    let response = api_versions(&request, 4, node.context(4).image);
     for served in &response.api_keys {
         let row = (served.api_key, served.min_version, served.max_version);
         assert!(ADVERTISED_BY_KAFKA.contains(&row), "{row:?}");
     }
     let keys: std::collections::BTreeSet<_> = response.api_keys.iter().map(|served| served.api_key).collect();
     assert_eq!(keys.len(), response.api_keys.len(), "each once");
-    assert_eq!((response.error_code, response.supported_features.len()), (0, 0));
+    assert_eq!(response.error_code, 0);
 }
 
 #[test]
 fn malformed_software_names_are_refused_from_version_3_on() {
+    let node = Node::new(&[]);
     let with = |name: &'static str, version: &'static str| versions::Request {
         client_software_name: name.into(),
         client_software_version: version.into(),
@@ -465,10 +468,10 @@ fn malformed_software_names_are_refused_from_version_3_on() {
         (with("a.", "1"), 42),
         (with("a", "1"), 0),
     ] {
-        let response = api_versions(&request, 3);
+        let response = api_versions(&request, 3, node.context(3).image);
         assert_eq!((response.error_code, response.api_keys.is_empty()), (code, code != 0), "{request:?}");
     }
-    assert_eq!(api_versions(&with("", ""), 2).error_code, 0);
+    assert_eq!(api_versions(&with("", ""), 2, node.context(2).image).error_code, 0);
     let unsupported = api_versions_unsupported();
     assert_eq!(unsupported.error_code, 35);
     assert_eq!(unsupported.api_keys, [versions::ResponseApiKeys { api_key: 18, min_version: 0, max_version: 4 }]);
@@ -515,7 +518,7 @@ fn every_answer_can_be_read_back_in_every_version() {
         survives(&response.unwrap_or_default(), version, &mut Vec::new());
     }
     for version in all_versions(ApiKey::ApiVersions) {
-        survives(&api_versions(&versions::Request::default(), version), version, &mut Vec::new());
+        survives(&api_versions(&versions::Request::default(), version, node.controller.newest()), version, &mut Vec::new());
     }
     survives(&api_versions_unsupported(), 0, &mut Vec::new());
     assert_eq!(Arc::strong_count(node.controller.newest()), 1, "no answer keeps an image");

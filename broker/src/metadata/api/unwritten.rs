@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use net::api::{
     alter_client_quotas, alter_configs, create_partitions, create_topics, delete_topics, incremental_alter_configs,
-    init_producer_id,
+    init_producer_id, update_features,
 };
 use net::{ApiKey, Message};
 
@@ -52,6 +52,10 @@ pub fn unwritten(key: ApiKey, version: i16, response: &[u8], why: &str) -> Optio
                 entries.for_each(|entry| refuse(&mut entry.error_code, &mut entry.error_message, &message));
             })
         }
+        ApiKey::UpdateFeatures => rewritten(version, response, |response: &mut update_features::Response<'_>| {
+            refuse(&mut response.error_code, &mut response.error_message, &message);
+            response.results.clear();
+        }),
         _ => return None,
     };
     Some(changed)

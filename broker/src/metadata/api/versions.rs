@@ -1,9 +1,13 @@
 //! ApiVersions (key 18): what this node serves.
 
 use net::ApiKey;
-use net::api::api_versions::{Request, Response, ResponseApiKeys};
+use net::api::api_versions::{
+    Request, Response, ResponseApiKeys, ResponseFinalizedFeatures, ResponseSupportedFeatures,
+};
 
 use crate::error_code::ErrorCode;
+use crate::metadata::Image;
+use crate::metadata::features::{FEATURES, Feature};
 
 /// What is advertised: exactly what works. Clients choose their protocols by this list, so an API appears here on the
 /// day it is served, not before.
@@ -33,6 +37,7 @@ pub const SERVED: &[ApiKey] = &[
     ApiKey::DescribeClientQuotas,
     ApiKey::AlterClientQuotas,
     ApiKey::DescribeCluster,
+    ApiKey::UpdateFeatures,
     ApiKey::CreatePartitions,
     ApiKey::IncrementalAlterConfigs,
     ApiKey::DeleteRecords,
@@ -50,13 +55,38 @@ pub const SERVED: &[ApiKey] = &[
 /// The first version in which a client says what software it is (KIP-511).
 const SOFTWARE_SINCE: i16 = 3;
 
+/// The first version in which a feature may be told whose minimum is 0; older clients take that for an error.
+const FEATURES_FROM_ZERO_SINCE: i16 = 4;
+
 /// Answers an ApiVersions request, versions 0 to 4. A client whose software name or version is malformed gets 42.
-pub fn api_versions(request: &Request<'_>, version: i16) -> Response<'static> {
+pub fn api_versions(request: &Request<'_>, version: i16, image: &Image) -> Response<'static> {
     let named = [&request.client_software_name, &request.client_software_version];
     if version >= SOFTWARE_SINCE && !named.into_iter().all(|text| is_software_text(text)) {
         return Response { error_code: ErrorCode::InvalidRequest.code(), ..Response::default() };
     }
-    Response { api_keys: SERVED.iter().map(|&key| range(key)).collect(), ..Response::default() }
+    let is_told = |feature: &&Feature| version >= FEATURES_FROM_ZERO_SINCE || feature.level_min > 0;
+    let supported = |feature: &Feature| ResponseSupportedFeatures {
+        name: feature.name.into(),
+        min_version: feature.level_min,
+        max_version: feature.level_max,
+    };
+    let in_force = |feature: &Feature| {
+        let level = image.feature_level(feature);
+        let named = |name: &'static str| ResponseFinalizedFeatures {
+            name: name.into(),
+            max_version_level: level,
+            min_version_level: level,
+        };
+        (level > 0).then(|| named(feature.name))
+    };
+    Response {
+        api_keys: SERVED.iter().map(|&key| range(key)).collect(),
+        supported_features: FEATURES.iter().filter(is_told).map(supported).collect(),
+        // Grows with every change of the metadata, so that clients keep the newest.
+        finalized_features_epoch: image.next_offset() - 1,
+        finalized_features: FEATURES.iter().filter_map(in_force).collect(),
+        ..Response::default()
+    }
 }
 
 /// The answer to a version of ApiVersions that is not known, to be encoded as version 0: 35, and the versions of

@@ -59,12 +59,13 @@ impl fmt::Display for NotGrown {
             NotGrown::UnknownTopic { name } => write!(f, "There is no topic \"{name}\"."),
             NotGrown::Duplicate { name } => write!(f, "Topic \"{name}\" is in the request more than once."),
             NotGrown::NoIncrease { name, has, asked } if i32::try_from(*has) == Ok(*asked) => {
-                write!(f, "Topic \"{name}\" has {has} partitions already.")
+                write!(f, "Topic \"{name}\" has {} already.", partitions(*has))
             }
             NotGrown::NoIncrease { name, has, asked } => write!(
                 f,
-                "Topic \"{name}\" has {has} partitions, and {asked} would be fewer: partitions cannot be taken away. \
-                 Create a smaller topic and copy the records."
+                "Topic \"{name}\" has {}, and {asked} would be fewer: partitions cannot be taken away. \
+                 Create a smaller topic and copy the records.",
+                partitions(*has)
             ),
             NotGrown::TooMany { asked } => write!(
                 f,
@@ -80,6 +81,11 @@ impl fmt::Display for NotGrown {
             NotGrown::Assignment(why) => f.write_str(why),
         }
     }
+}
+
+/// `1 partition`, `2 partitions`.
+fn partitions(count: usize) -> String {
+    format!("{count} partition{}", if count == 1 { "" } else { "s" })
 }
 
 /// What became of a wish for more partitions: one result for each topic, in the order of the request.
@@ -150,8 +156,9 @@ fn check_assignments(
 ) -> Result<Vec<Vec<i32>>, NotGrown> {
     if assignments.len() != added {
         return Err(NotGrown::Assignment(format!(
-            "The request adds {added} partitions and assigns replicas to {}.",
-            assignments.len()
+            "The request adds {} and assigns replicas to {}.",
+            partitions(added),
+            partitions(assignments.len())
         )));
     }
     let size = topic.partitions[0].replicas.len();

@@ -81,6 +81,13 @@ pub enum Record {
         /// Everything set from now on.
         configs: Overrides,
     },
+    /// A feature works at another level.
+    FeatureLevelChanged {
+        /// Its name.
+        name: String,
+        /// The level; 0 is off.
+        level: i16,
+    },
     /// Producer ids below this one are taken.
     ProducerIdsAllocated {
         /// The first free one.

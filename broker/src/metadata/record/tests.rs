@@ -66,6 +66,7 @@ fn record() -> impl Strategy<Value = Record> {
         (any::<Option<i32>>(), overrides())
             .prop_map(|(node_id, configs)| Record::BrokerConfigChanged { node_id, configs }),
         any::<i64>().prop_map(|next| Record::ProducerIdsAllocated { next }),
+        (".{0,20}", any::<i16>()).prop_map(|(name, level)| Record::FeatureLevelChanged { name, level }),
         (entity(), limits()).prop_map(|(entity, limits)| Record::ClientQuotaChanged { entity, limits }),
     ]
 }
@@ -85,7 +86,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_refused_or_read_without_a_panic(kind in 0_u8..12, payload: Vec<u8>) {
+    fn any_bytes_are_refused_or_read_without_a_panic(kind in 0_u8..14, payload: Vec<u8>) {
         let mut value = vec![kind, 1, 0, 0];
         value.extend_from_slice(&u32::try_from(payload.len()).expect("short").to_le_bytes());
         value.extend_from_slice(&payload);
@@ -137,6 +138,7 @@ fn version_1_is_these_bytes() {
                 limits
             },
         },
+        Record::FeatureLevelChanged { name: "metadata.version".to_owned(), level: 30 },
     ];
     let written: Vec<String> =
         records.iter().map(|r| r.encode().iter().map(|b| format!("{b:02x}")).collect()).collect();

@@ -9,7 +9,7 @@ use crate::config::Overrides;
 use crate::quota::{Entity, Key, Kind, Limits, Name};
 
 pub(super) const VERSION: u8 = 1;
-pub(super) const KIND_MAX: u8 = kind::CLIENT_QUOTA_CHANGED;
+pub(super) const KIND_MAX: u8 = kind::FEATURE_LEVEL_CHANGED;
 
 mod kind {
     pub(super) const CLUSTER_CREATED: u8 = 1;
@@ -21,6 +21,7 @@ mod kind {
     pub(super) const BROKER_CONFIG_CHANGED: u8 = 7;
     pub(super) const PRODUCER_IDS_ALLOCATED: u8 = 8;
     pub(super) const CLIENT_QUOTA_CHANGED: u8 = 9;
+    pub(super) const FEATURE_LEVEL_CHANGED: u8 = 12;
 }
 
 #[derive(Archive, Serialize, Deserialize)]
@@ -65,6 +66,12 @@ struct PartitionsAdded {
 struct BrokerConfigChanged {
     node_id: Option<i32>,
     configs: Vec<Config>,
+}
+
+#[derive(Archive, Serialize, Deserialize)]
+struct FeatureLevelChanged {
+    name: String,
+    level: i16,
 }
 
 #[derive(Archive, Serialize, Deserialize)]
@@ -143,6 +150,9 @@ pub(super) fn encode(record: &Record) -> (u8, Vec<u8>) {
             kind::BROKER_CONFIG_CHANGED,
             payload!(BrokerConfigChanged { node_id: *node_id, configs: from_overrides(configs) }),
         ),
+        Record::FeatureLevelChanged { name, level } => {
+            (kind::FEATURE_LEVEL_CHANGED, payload!(FeatureLevelChanged { name: name.clone(), level: *level }))
+        }
         Record::ProducerIdsAllocated { next } => {
             (kind::PRODUCER_IDS_ALLOCATED, payload!(ProducerIdsAllocated { next: *next }))
         }
@@ -191,6 +201,10 @@ pub(super) fn decode(kind: u8, payload: &[u8]) -> Option<Record> {
         kind::BROKER_CONFIG_CHANGED => {
             let r = read!(BrokerConfigChanged);
             Record::BrokerConfigChanged { node_id: r.node_id, configs: to_overrides(r.configs) }
+        }
+        kind::FEATURE_LEVEL_CHANGED => {
+            let r = read!(FeatureLevelChanged);
+            Record::FeatureLevelChanged { name: r.name, level: r.level }
         }
         kind::PRODUCER_IDS_ALLOCATED => Record::ProducerIdsAllocated { next: read!(ProducerIdsAllocated).next },
         kind::CLIENT_QUOTA_CHANGED => {

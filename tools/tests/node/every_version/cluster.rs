@@ -3,7 +3,7 @@
 use net::api::{
     alter_partition_reassignments, alter_replica_log_dirs, create_partitions, delete_records, describe_log_dirs,
     describe_producers, describe_quorum, describe_topic_partitions, elect_leaders, list_partition_reassignments,
-    unregister_broker,
+    unregister_broker, update_features,
 };
 use storage::batch::Producer;
 
@@ -93,6 +93,22 @@ impl World<'_> {
         let response = self.broker.client().call(version, &request);
         assert_eq!(response.error_code, NOT_REGISTERED, "v{version}");
         assert!(response.error_message.is_some_and(|message| message.contains("4711")), "v{version}");
+    }
+
+    pub(super) fn update_features(&self, version: i16) {
+        let metadata = update_features::RequestFeatureUpdates {
+            feature: "metadata.version".into(),
+            max_version_level: 30,
+            allow_downgrade: false,
+            upgrade_type: 1,
+        };
+        let request = update_features::Request {
+            timeout_ms: TIMEOUT_MS,
+            feature_updates: vec![metadata],
+            validate_only: version >= 1,
+        };
+        let response = self.call(version, &request, |response| response.error_code);
+        assert_eq!(response.results.len(), usize::from(version < 2), "v{version}");
     }
 
     pub(super) fn describe_topic_partitions(&self, version: i16) {
