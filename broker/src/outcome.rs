@@ -1,6 +1,7 @@
 //! From outcomes of storage to error codes of the protocol: the one place, by exhaustive matches.
 
 use storage::batch::{self, TimestampType};
+use storage::compression::{Codec, Setting};
 use storage::store::{Append, Full, Lookup, Read};
 use storage::validate::{RecordErrors, Rejection};
 use storage::{Durability, LogConfig};
@@ -66,7 +67,7 @@ fn rejected(part: u32, rejection: &Rejection) -> AppendAnswer {
 fn rejection_code(rejection: &Rejection) -> ErrorCode {
     match rejection {
         Rejection::CrcMismatch { .. } => ErrorCode::CorruptMessage,
-        Rejection::TooLarge { .. } => ErrorCode::MessageTooLarge,
+        Rejection::TooLarge { .. } | Rejection::RecompressedTooLarge { .. } => ErrorCode::MessageTooLarge,
         Rejection::Malformed(malformed) => malformed_code(malformed),
         Rejection::Records(errors) if errors.has_timestamp() => ErrorCode::InvalidTimestamp,
         Rejection::Records(_)
@@ -140,6 +141,7 @@ pub(crate) fn log_config(topic: &Topic, producer_id_expiration_ms: u64) -> LogCo
         retention_ms: config.retention_ms,
         retention_bytes: config.retention_bytes,
         batch_bytes_max: config.message_bytes_max as usize,
+        compression: compression(config.compression),
         timestamp_type: match config.timestamp_type {
             config::TimestampType::CreateTime => TimestampType::CreateTime,
             config::TimestampType::LogAppendTime => TimestampType::LogAppendTime,
@@ -149,6 +151,19 @@ pub(crate) fn log_config(topic: &Topic, producer_id_expiration_ms: u64) -> LogCo
         keys_required: config.cleanup.compact,
         file_delete_delay_ms: config.file_delete_delay_ms,
         producer_id_expiration_ms,
+    }
+}
+
+/// How a topic's batches are stored, if not as they come.
+fn compression(wanted: config::Compression) -> Option<Setting> {
+    let setting = |codec, level| Some(Setting { codec, level });
+    match wanted {
+        config::Compression::Producer => None,
+        config::Compression::Uncompressed => setting(Codec::None, 0),
+        config::Compression::Gzip(level) => setting(Codec::Gzip, level),
+        config::Compression::Snappy => setting(Codec::Snappy, 0),
+        config::Compression::Lz4(level) => setting(Codec::Lz4, level),
+        config::Compression::Zstd(level) => setting(Codec::Zstd, level),
     }
 }
 

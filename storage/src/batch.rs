@@ -105,6 +105,11 @@ impl Attributes {
         if self.0 & Self::LOG_APPEND_TIME == 0 { TimestampType::CreateTime } else { TimestampType::LogAppendTime }
     }
 
+    /// The same bits with another codec.
+    pub fn with_codec(self, codec: Codec) -> Self {
+        Self(self.0 & !Self::CODEC_BITS | i16::from(codec.id()))
+    }
+
     /// The same bits with another timestamp type.
     pub fn with_timestamp_type(self, timestamp_type: TimestampType) -> Self {
         match timestamp_type {
@@ -408,6 +413,21 @@ pub struct Timestamps {
     pub timestamp_type: TimestampType,
     /// The largest of them; the time of the append for [`TimestampType::LogAppendTime`].
     pub max_timestamp: i64,
+}
+
+/// Makes header and body of the batch that `batch` consists of agree again, after its body was replaced by one that is
+/// compressed by `codec`: length, attributes, CRC.
+///
+/// # Panics
+/// If `batch` is shorter than a header, or too long for its length field.
+pub fn rewrite_codec(batch: &mut [u8], codec: Codec) {
+    assert!(batch.len() >= HEADER_BYTES, "a batch is recompressed after it was validated");
+    let length = i32::try_from(batch.len() - LENGTH_PREFIX_BYTES).expect("a batch is smaller than 2 GiB");
+    put(batch, BATCH_LENGTH, length.to_be_bytes());
+    let attributes = Attributes(get_i16(batch, ATTRIBUTES)).with_codec(codec);
+    put(batch, ATTRIBUTES, attributes.0.to_be_bytes());
+    let crc = crc_of(batch);
+    put(batch, CRC, crc.to_be_bytes());
 }
 
 /// Rewrites the header's timestamps of the batch that `batch` consists of, and its CRC, which covers them.

@@ -5,12 +5,15 @@
 //! user may stop between any two of them; what it holds in memory is the codec's window (one block for
 //! snappy and lz4), never the whole output, and the output as a whole is capped.
 
+mod compressor;
 mod gzip;
 mod lz4;
 mod snappy;
 mod zstandard;
 
 use std::fmt;
+
+pub use compressor::{Compressor, Setting};
 
 /// Most bytes of output that one [`Decompressor::step`] yields.
 pub const STEP_BYTES: usize = 64 * 1024;

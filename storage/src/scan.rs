@@ -47,7 +47,7 @@ impl fmt::Display for Fault {
 impl std::error::Error for Fault {}
 
 /// The part of a batch after its header.
-struct Body<B>(B);
+pub(crate) struct Body<B>(pub(crate) B);
 
 impl<B: AsRef<[u8]>> AsRef<[u8]> for Body<B> {
     fn as_ref(&self) -> &[u8] {

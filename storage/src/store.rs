@@ -21,6 +21,7 @@ pub mod metrics;
 pub mod outcome;
 pub(crate) mod purpose;
 mod read;
+mod recompress;
 mod records;
 mod round;
 

@@ -163,6 +163,13 @@ pub enum Rejection {
     Compression(compression::Error),
     /// Records break rules of the topic.
     Records(RecordErrors),
+    /// In the codec of its topic the batch exceeds `max.message.bytes`.
+    RecompressedTooLarge {
+        /// The codec.
+        codec: Codec,
+        /// The limit.
+        bytes_max: usize,
+    },
 }
 
 /// Which records break which rules of their topic.
@@ -267,6 +274,11 @@ impl fmt::Display for Rejection {
             }
             Self::Record { index, malformed } => write!(f, "record {index} of the batch: {malformed}"),
             Self::Compression(error) => error.fmt(f),
+            Self::RecompressedTooLarge { codec, bytes_max } => write!(
+                f,
+                "stored with the topic's compression.type ({codec}), the record batch has more than the topic's \
+                 max.message.bytes of {bytes_max}"
+            ),
             Self::Records(RecordErrors { errors, count }) => {
                 if let Some(first) = errors.first() {
                     write!(f, "record {} of the batch: {}", first.index, first.rule)?;

@@ -1,7 +1,7 @@
 //! The broker properties that have an effect, and the ones of our own.
 
 use super::definition::{
-    Check::{Any, AtLeast, Between, NotEmpty, OneOf, Subset},
+    Check::{Any, AtLeast, Between, BetweenOr, NotEmpty, OneOf, Subset},
     Definition,
     Importance::{High, Low, Medium},
     Kind::{Boolean, Int, List, Long, Short, String},
@@ -23,6 +23,24 @@ pub(super) static SUPPORTED: &[Definition] = &[
         .doc("Kafka's older name of node.id; -1 means node.id."),
     Definition::new("broker.rack", String, None, Any, Medium)
         .doc("Where this node stands; clients are told so that they can read from a replica close to them."),
+    Definition::new("compression.gzip.level", Int, Some("-1"), BetweenOr(1, 9, -1), Medium)
+        .dynamic()
+        .doc("Default of the topics' compression.gzip.level."),
+    Definition::new("compression.lz4.level", Int, Some("9"), Between(1, 17), Medium)
+        .dynamic()
+        .doc("Default of the topics' compression.lz4.level."),
+    Definition::new(
+        "compression.type",
+        String,
+        Some("producer"),
+        OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]),
+        High,
+    )
+    .dynamic()
+    .doc("Default of the topics' compression.type."),
+    Definition::new("compression.zstd.level", Int, Some("3"), Between(-131_072, 22), Medium)
+        .dynamic()
+        .doc("Default of the topics' compression.zstd.level."),
     Definition::new("connections.max.idle.ms", Long, Some("600000"), AtLeast(-1), Medium)
         .doc("A connection on which nothing happens for this long is closed; a negative value keeps it."),
     Definition::new("controller.listener.names", List, None, Any, High).doc(

@@ -194,8 +194,6 @@ pub enum Reason {
     Replication,
     /// Compaction does not run yet.
     Compaction,
-    /// Batches keep their producer's codec.
-    Recompression,
     /// Measurements leave the broker in another way.
     Metrics,
     /// Java classes cannot be loaded.
@@ -225,7 +223,6 @@ impl fmt::Display for Reason {
             Reason::ConsumerGroups => "groups use the classic protocol so far",
             Reason::Replication => "there is one node and one replica of each partition",
             Reason::Compaction => "compaction does not run yet",
-            Reason::Recompression => "batches are kept as their producer compressed them",
             Reason::Metrics => "metrics leave the broker in another way",
             Reason::Plugins => "Java classes cannot be loaded",
             Reason::Bounds => "memory and waiting requests are bounded in another way",

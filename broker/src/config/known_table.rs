@@ -4,13 +4,13 @@
 //! warning at the start names those that were set.
 
 use super::definition::{
-    Check::{self, Any, AtLeast, Between, BetweenOr, Fraction, OneOf, OneOfAnyCase, Subset},
+    Check::{self, Any, AtLeast, Between, Fraction, OneOf, OneOfAnyCase, Subset},
     Definition,
     Importance::{self, High, Low, Medium},
     Kind::{self, Boolean, Class, Double, Int, List, Long, Password, Short, String},
     Reason::{
         self, Access, Bounds, Compaction, ConsumerGroups, Controller, Durability, Metrics, Nothing, Plugins, Quotas,
-        Recompression, Replication, Sasl, ShareGroups, Sockets, StreamsGroups, Threads, Tiered, Tls, Transactions,
+        Replication, Sasl, ShareGroups, Sockets, StreamsGroups, Threads, Tiered, Tls, Transactions,
     },
 };
 
@@ -49,10 +49,6 @@ pub(super) static KNOWN: &[Definition] = &[
     known("broker.heartbeat.interval.ms", Int, Some("2000"), Any, Medium, Controller),
     known("broker.session.timeout.ms", Int, Some("9000"), Any, Medium, Controller),
     known("client.quota.callback.class", Class, None, Any, Low, Plugins),
-    known("compression.gzip.level", Int, Some("-1"), BetweenOr(1, 9, -1), Medium, Recompression).dynamic(),
-    known("compression.lz4.level", Int, Some("9"), Between(1, 17), Medium, Recompression).dynamic(),
-    known("compression.type", String, Some("producer"), OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), High, Recompression).dynamic(),
-    known("compression.zstd.level", Int, Some("3"), Between(-131_072, 22), Medium, Recompression).dynamic(),
     known("config.providers", List, Some(""), Any, Low, Plugins).dynamic(),
     known("connection.failed.authentication.delay.ms", Int, Some("100"), AtLeast(0), Low, Sasl),
     known("connections.max.reauth.ms", Long, Some("0"), Any, Medium, Sasl),

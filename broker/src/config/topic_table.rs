@@ -37,12 +37,10 @@ pub(super) static TOPIC: &[Definition] = &[
         ),
     Definition::new("compression.gzip.level", Int, Some("-1"), BetweenOr(1, 9, -1), Medium)
         .from(&[same("compression.gzip.level")])
-        .doc("Level used where the topic's compression.type is gzip; -1 is the codec's own default.")
-        .without_meaning(Reason::Recompression),
+        .doc("Level used where the topic's compression.type is gzip; -1 is the codec's own default."),
     Definition::new("compression.lz4.level", Int, Some("9"), Between(1, 17), Medium)
         .from(&[same("compression.lz4.level")])
-        .doc("Level used where the topic's compression.type is lz4.")
-        .without_meaning(Reason::Recompression),
+        .doc("Level where the topic's compression.type is lz4. The broker writes lz4 with one effort: it makes no difference."),
     Definition::new(
         "compression.type",
         String,
@@ -51,12 +49,13 @@ pub(super) static TOPIC: &[Definition] = &[
         Medium,
     )
     .from(&[same("compression.type")])
-    .doc("Codec the broker stores batches in; producer keeps each batch as its producer compressed it.")
-    .without_meaning(Reason::Recompression),
+    .doc(
+        "Codec the broker stores batches in: one that comes in another codec is recompressed before it is appended. \
+             producer keeps each batch as its producer compressed it.",
+    ),
     Definition::new("compression.zstd.level", Int, Some("3"), Between(-131_072, 22), Medium)
         .from(&[same("compression.zstd.level")])
-        .doc("Level used where the topic's compression.type is zstd.")
-        .without_meaning(Reason::Recompression),
+        .doc("Level used where the topic's compression.type is zstd."),
     Definition::new("delete.retention.ms", Long, Some("86400000"), AtLeast(0), Medium)
         .from(&[same("log.cleaner.delete.retention.ms")])
         .doc(

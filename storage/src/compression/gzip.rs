@@ -142,6 +142,15 @@ fn nul_at(text: &[u8]) -> Option<usize> {
     text.iter().position(|&byte| byte == 0)
 }
 
+/// Writes one member.
+pub(super) type Writer = flate2::write::GzEncoder<Vec<u8>>;
+
+/// A writer with a level from 1 to 9, or the library's own for any other.
+pub(super) fn writer(level: i32, out: Vec<u8>) -> Writer {
+    let level = u32::try_from(level).ok().filter(|level| (1..=9).contains(level));
+    Writer::new(out, level.map_or(Compression::default(), Compression::new))
+}
+
 pub(super) fn compress(input: &[u8], out: &mut Vec<u8>) {
     let mut encoder = flate2::write::GzEncoder::new(out, Compression::default());
     encoder.write_all(input).and_then(|()| encoder.try_finish()).expect("writing to memory does not fail");

@@ -44,10 +44,21 @@ fn fault(error: &Error) -> Fault {
     }
 }
 
+/// Writes one frame.
+pub(super) type Writer = FrameEncoder<Vec<u8>>;
+
+/// A writer of frames as Kafka's clients write them.
+pub(super) fn writer(out: Vec<u8>) -> Writer {
+    FrameEncoder::with_frame_info(frame_info(), out)
+}
+
+/// Kafka's Java reader refuses linked blocks, and so clients write 64 KiB independent ones.
+fn frame_info() -> FrameInfo {
+    FrameInfo::new().block_mode(BlockMode::Independent).block_size(BlockSize::Max64KB)
+}
+
 pub(super) fn compress(input: &[u8], out: &mut Vec<u8>) {
-    // Kafka's Java reader refuses linked blocks, and so clients write 64 KiB independent ones.
-    let info = FrameInfo::new().block_mode(BlockMode::Independent).block_size(BlockSize::Max64KB);
-    let mut encoder = FrameEncoder::with_frame_info(info, out);
+    let mut encoder = FrameEncoder::with_frame_info(frame_info(), out);
     encoder.write_all(input).expect("writing to memory does not fail");
     encoder.finish().expect("writing to memory does not fail");
 }

@@ -195,18 +195,60 @@ fn decode_element(bytes: &[u8], out: &mut Vec<u8>) -> Result<usize, Fault> {
     Ok(taken)
 }
 
-pub(super) fn compress(input: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(&XERIAL_MAGIC);
-    out.extend_from_slice(&XERIAL_VERSION.to_be_bytes());
-    out.extend_from_slice(&XERIAL_VERSION.to_be_bytes());
-    let mut encoder = snap::raw::Encoder::new();
-    for piece in input.chunks(XERIAL_BLOCK_BYTES) {
+/// Writes blocks in the xerial framing.
+pub(super) struct Writer {
+    out: Vec<u8>,
+    encoder: snap::raw::Encoder,
+    /// Input of the next block, less than a whole one.
+    rest: Vec<u8>,
+}
+
+impl Writer {
+    pub(super) fn new(mut out: Vec<u8>) -> Self {
+        out.extend_from_slice(&XERIAL_MAGIC);
+        out.extend_from_slice(&XERIAL_VERSION.to_be_bytes());
+        out.extend_from_slice(&XERIAL_VERSION.to_be_bytes());
+        Self { out, encoder: snap::raw::Encoder::new(), rest: Vec::new() }
+    }
+
+    pub(super) fn feed(&mut self, mut input: &[u8]) {
+        while self.rest.len() + input.len() >= XERIAL_BLOCK_BYTES {
+            let (now, later) = input.split_at(XERIAL_BLOCK_BYTES - self.rest.len());
+            self.rest.extend_from_slice(now);
+            self.write_block();
+            input = later;
+        }
+        self.rest.extend_from_slice(input);
+    }
+
+    pub(super) fn output_bytes(&self) -> usize {
+        self.out.len()
+    }
+
+    pub(super) fn finish(mut self) -> Vec<u8> {
+        if !self.rest.is_empty() {
+            self.write_block();
+        }
+        self.out
+    }
+
+    fn write_block(&mut self) {
+        let (out, piece) = (&mut self.out, &self.rest);
         let length_at = out.len();
         out.resize(length_at + 4 + snap::raw::max_compress_len(piece.len()), 0);
-        let len =
-            encoder.compress(piece, &mut out[length_at + 4..]).expect("the buffer has the size the library asks for");
+        let len = self
+            .encoder
+            .compress(piece, &mut out[length_at + 4..])
+            .expect("the buffer has the size the library asks for");
         let length = i32::try_from(len).expect("a compressed piece of 32 KiB is small");
         out[length_at..length_at + 4].copy_from_slice(&length.to_be_bytes());
         out.truncate(length_at + 4 + len);
+        self.rest.clear();
     }
+}
+
+pub(super) fn compress(input: &[u8], out: &mut Vec<u8>) {
+    let mut writer = Writer::new(std::mem::take(out));
+    writer.feed(input);
+    *out = writer.finish();
 }

@@ -49,6 +49,22 @@ impl<B: AsRef<[u8]>> Reader<B> {
     }
 }
 
+/// Largest window written, as a power of two: with it the highest level takes some tens of MiB, without it ten times
+/// as much.
+const WRITTEN_WINDOW_LOG_MAX: u32 = 21;
+
+/// Writes one frame.
+pub(super) type Writer = zstd::stream::write::Encoder<'static, Vec<u8>>;
+
+/// A writer of any level that the library has; a level beyond them is the nearest.
+pub(super) fn writer(level: i32, out: Vec<u8>) -> Writer {
+    let levels = zstd::compression_level_range();
+    let level = level.clamp(*levels.start(), *levels.end());
+    let mut writer = Writer::new(out, level).expect("a context without dictionary can be made");
+    writer.window_log(WRITTEN_WINDOW_LOG_MAX).expect("the library takes this window");
+    writer
+}
+
 pub(super) fn compress(input: &[u8], out: &mut Vec<u8>) {
     zstd::stream::copy_encode(input, out, LEVEL).expect("writing to memory does not fail");
 }

@@ -1,6 +1,7 @@
 //! What a topic's configuration means to its logs.
 
 use crate::batch::TimestampType;
+use crate::compression::Setting;
 
 /// What an append waits for before it counts as durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,6 +36,9 @@ pub struct LogConfig {
     pub retention_bytes: Option<u64>,
     /// `max.message.bytes`: the largest batch a client may append; at most [`crate::store::BATCH_BYTES_MAX`] counts.
     pub batch_bytes_max: usize,
+    /// `compression.type`: how clients' batches are stored; none as they come. A batch that has the codec already stays as
+    /// it is, whatever its level.
+    pub compression: Option<Setting>,
     /// `message.timestamp.type`.
     pub timestamp_type: TimestampType,
     /// `message.timestamp.before.max.ms`.
@@ -64,6 +68,7 @@ impl Default for LogConfig {
             retention_ms: Some(7 * DAY_MS),
             retention_bytes: None,
             batch_bytes_max: 1_048_588,
+            compression: None,
             timestamp_type: TimestampType::CreateTime,
             timestamp_before_max_ms: i64::MAX,
             timestamp_after_max_ms: 60 * 60 * 1000,

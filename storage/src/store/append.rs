@@ -6,6 +6,7 @@ use super::deferred::{Deferred, Stage};
 use super::files::{FileKey, FileOp};
 use super::outcome::{Append, AppendToken, Event, Full, Origin};
 use super::purpose::Purpose;
+use super::recompress::Recoded;
 use super::{BATCH_BYTES_MAX, DECOMPRESSED_BYTES_MAX, DEFERRED_BYTES_MAX, Store, shared};
 use crate::batch::{self, TimestampType};
 use crate::compression::Codec;
@@ -67,6 +68,9 @@ impl Store {
             Ok(valid) => valid,
             Err(rejection) => return Append::Rejected(rejection),
         };
+        if self.recompression(slot, origin, &valid).is_some() {
+            return self.defer(slot, records, origin, leader_epoch, Stage::Valid(valid));
+        }
         match self.append_valid(slot, records, leader_epoch, &valid) {
             Next::Done(outcome) => outcome,
             Next::NeedsLastBlock => self.defer(slot, records, origin, leader_epoch, Stage::Valid(valid)),
@@ -254,8 +258,11 @@ impl Store {
                 continue;
             }
             left = left.saturating_sub(self.step_log(slot, left));
-            if !self.log(slot).deferred.is_empty() {
-                self.deferred.push_back(slot);
+            match self.log(slot).deferred.front().map(|deferred| &deferred.stage) {
+                None => {}
+                // It goes on before another one begins.
+                Some(Stage::Recompressing(_)) => self.deferred.push_front(slot),
+                Some(_) => self.deferred.push_back(slot),
             }
             if left == 0 {
                 break;
@@ -276,13 +283,13 @@ impl Store {
                     None
                 }
                 Some(Err(rejection)) => Some(Append::Rejected(rejection)),
-                Some(Ok(valid)) => match self.append_valid(slot, &deferred.bytes, deferred.leader_epoch, &valid) {
-                    Next::Done(outcome) => Some(outcome),
-                    Next::NeedsLastBlock => {
-                        deferred.stage = Stage::Valid(valid);
-                        self.load_last_block(slot);
+                Some(Ok(valid)) => match self.recode(slot, &mut deferred, valid) {
+                    Recoded::More => {
+                        spent = budget;
                         None
                     }
+                    Recoded::Done(outcome) => Some(outcome),
+                    Recoded::Ready(valid) => self.append_waiting(slot, &mut deferred, valid),
                 },
             };
             match outcome {
@@ -293,10 +300,24 @@ impl Store {
         spent
     }
 
+    /// Appends a batch that has waited; nothing if it has to wait for the log's last block.
+    fn append_waiting(&mut self, slot: Slot, deferred: &mut Deferred, valid: Valid) -> Option<Append> {
+        match self.append_valid(slot, &deferred.bytes, deferred.leader_epoch, &valid) {
+            Next::Done(outcome) => Some(outcome),
+            Next::NeedsLastBlock => {
+                deferred.stage = Stage::Valid(valid);
+                self.load_last_block(slot);
+                None
+            }
+        }
+    }
+
     /// One slice of validation; the verdict when there is one.
     fn advance(&self, deferred: &mut Deferred, rules: &Rules, budget: usize) -> Option<Result<Valid, Rejection>> {
-        if let Stage::Valid(valid) = deferred.stage {
-            return Some(Ok(valid));
+        match &deferred.stage {
+            Stage::Valid(valid) => return Some(Ok(*valid)),
+            Stage::Recompressing(stage) => return Some(Ok(stage.0)),
+            Stage::New | Stage::Validating(_) => {}
         }
         if matches!(deferred.stage, Stage::New) {
             let batch = match validate::validate_header(&deferred.bytes, rules) {
@@ -387,7 +408,7 @@ fn validate_small(records: &[u8], rules: &Rules) -> Option<Result<Valid, Rejecti
 }
 
 /// The answer to a batch that its producer's state does not accept.
-fn check_producer(log: &Log, valid: &Valid) -> Option<Append> {
+pub(super) fn check_producer(log: &Log, valid: &Valid) -> Option<Append> {
     let producer = valid.producer.filter(|_| !valid.is_control)?;
     match log.producers.check(producer, valid.record_count) {
         Outcome::Accept => None,

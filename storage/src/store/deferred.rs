@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::recompress::Recompression;
 use super::{AppendToken, Origin};
 use crate::validate::{CompressedValidation, Valid};
 
@@ -12,6 +13,8 @@ pub(crate) enum Stage {
     New,
     /// Being decompressed.
     Validating(Box<CompressedValidation<Arc<[u8]>>>),
+    /// May be appended, once it is in its topic's codec.
+    Recompressing(Box<(Valid, Recompression)>),
     /// May be appended.
     Valid(Valid),
 }
@@ -21,6 +24,7 @@ impl fmt::Debug for Stage {
         f.write_str(match self {
             Self::New => "New",
             Self::Validating(_) => "Validating",
+            Self::Recompressing(_) => "Recompressing",
             Self::Valid(_) => "Valid",
         })
     }

@@ -4,6 +4,7 @@ mod damage;
 #[cfg(feature = "planted-faults")]
 mod faults;
 mod node;
+mod recompress;
 mod restart;
 mod retention;
 mod search;
