@@ -108,8 +108,6 @@ pub(super) static SUPPORTED: &[Definition] = &[
     Definition::new("log.retention.bytes", Long, Some("-1"), Any, High)
         .dynamic()
         .doc("Default of the topics' retention.bytes."),
-    Definition::new("log.retention.check.interval.ms", Long, Some("300000"), AtLeast(1), Medium)
-        .doc("How often old segments are looked for."),
     Definition::new("log.retention.hours", Int, Some("168"), AtLeast(-1), High).doc(
         "Default of the topics' retention.ms, in hours; log.retention.minutes and log.retention.ms are \
              stronger.",
@@ -138,9 +136,6 @@ pub(super) static SUPPORTED: &[Definition] = &[
     Definition::new("message.max.bytes", Int, Some("1048588"), AtLeast(0), High)
         .dynamic()
         .doc("Default of the topics' max.message.bytes."),
-    Definition::new("min.insync.replicas", Int, Some("1"), AtLeast(1), High)
-        .dynamic()
-        .doc("Default of the topics' min.insync.replicas."),
     Definition::new("node.id", Int, Some("1"), AtLeast(0), High).doc("The node's number in its cluster."),
     Definition::new("num.partitions", Int, Some("1"), AtLeast(1), Medium)
         .doc("Partitions of a topic that does not say how many."),
@@ -169,8 +164,6 @@ pub(super) static SUPPORTED: &[Definition] = &[
     ),
     Definition::new("skein.durability", String, Some("durable"), OneOf(&["durable", "cached"]), High)
         .doc("Default of the topics' skein.durability."),
-    Definition::new("skein.journal.extent.bytes", Long, Some("67108864"), Between(1 << 20, 1 << 30), Low)
-        .doc("Size of a journal extent. A shard has a few of them and uses them again and again."),
     Definition::new("skein.memory", Long, None, AtLeast(64 << 20), High).doc(
         "Bytes of memory the node may use for data on its way in and out, shared evenly by its shards; by \
              default chosen from the machine's memory.",

@@ -112,6 +112,8 @@ pub enum Check {
     NotEmpty,
     /// `partition:broker` pairs, or `*`.
     ReplicaPairs,
+    /// `earliest`, `latest`, or `by_duration:` and a duration of ISO 8601 (KIP-1106).
+    OffsetReset,
 }
 
 impl fmt::Display for Check {
@@ -128,6 +130,7 @@ impl fmt::Display for Check {
             Check::Subset(words) => write!(f, "any of {}", words.join(", ")),
             Check::NotEmpty => f.write_str("not empty"),
             Check::ReplicaPairs => f.write_str("pairs of partition:broker, or *"),
+            Check::OffsetReset => f.write_str("earliest, latest or by_duration:PnDTnHnMn.nS"),
         }
     }
 }
@@ -202,6 +205,8 @@ pub enum Reason {
     Bounds,
     /// The system sizes socket buffers and queues.
     Sockets,
+    /// What is due is done when it is due.
+    Scheduled,
     /// The file system or the protocol leaves nothing to choose.
     Nothing,
 }
@@ -227,6 +232,7 @@ impl fmt::Display for Reason {
             Reason::Plugins => "Java classes cannot be loaded",
             Reason::Bounds => "memory and waiting requests are bounded in another way",
             Reason::Sockets => "the system sizes socket buffers and queues by itself",
+            Reason::Scheduled => "what is due is done when it is due, without looking at intervals",
             Reason::Nothing => "there is nothing to choose here",
         })
     }
@@ -338,6 +344,9 @@ impl Definition {
             Check::OneOf(words) => words.contains(&value),
             Check::OneOfAnyCase(words) => words.iter().any(|w| w.eq_ignore_ascii_case(value)),
             Check::NotEmpty => !value.is_empty(),
+            Check::OffsetReset => {
+                matches!(value, "earliest" | "latest") || value.strip_prefix("by_duration:").is_some_and(is_duration)
+            }
             _ => true,
         };
         if fits { Ok(()) } else { Err(format!("it must be {}", self.check)) }
@@ -357,6 +366,39 @@ impl Definition {
 /// The items of a list value, trimmed; an empty value has none.
 pub(super) fn list(value: &str) -> impl Iterator<Item = &str> {
     value.split(',').map(str::trim).filter(|item| !item.is_empty())
+}
+
+/// Whether this is a duration of ISO 8601 in days, hours, minutes and seconds, in this order, and not negative.
+fn is_duration(text: &str) -> bool {
+    let Some(text) = text.strip_prefix('P') else { return false };
+    let (days, time) = match text.split_once('T') {
+        Some((days, time)) => (days, Some(time)),
+        None => (text, None),
+    };
+    let is_day_part = days.is_empty() && time.is_some() || days.strip_suffix('D').is_some_and(is_count);
+    is_day_part && time.is_none_or(is_time)
+}
+
+/// `nHnMn.nS`, at least one of them.
+fn is_time(text: &str) -> bool {
+    let mut rest = text;
+    for unit in ['H', 'M'] {
+        if let Some((count, after)) = rest.split_once(unit) {
+            if !is_count(count) {
+                return false;
+            }
+            rest = after;
+        }
+    }
+    let is_seconds = |seconds: &str| match seconds.split_once('.') {
+        Some((whole, fraction)) => is_count(whole) && fraction.len() <= 9 && is_count(fraction),
+        None => is_count(seconds),
+    };
+    !text.is_empty() && (rest.is_empty() || rest.strip_suffix('S').is_some_and(is_seconds))
+}
+
+fn is_count(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 18 && text.bytes().all(|b| b.is_ascii_digit())
 }
 
 fn is_replica_pair(item: &str) -> bool {

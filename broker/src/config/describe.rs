@@ -18,6 +18,12 @@ pub enum Source {
     StaticBroker = 4,
     /// Set nowhere.
     Default = 5,
+    /// The level of a broker's logger.
+    BrokerLogger = 6,
+    /// Set on a subscription to clients' metrics.
+    ClientMetrics = 7,
+    /// Set on the group.
+    Group = 8,
 }
 
 impl Source {
@@ -68,21 +74,52 @@ pub struct SynonymRow {
 
 /// A topic property on a topic with these overrides.
 pub fn topic_row(definition: &'static Definition, overrides: &Overrides, settings: &Settings) -> Row {
-    let own = overrides.get(definition.name).map(|value| SynonymRow {
-        name: definition.name,
-        value: Some(value.clone()),
-        source: Source::DynamicTopic,
-    });
-    let value = own.as_ref().and_then(|row| row.value.clone()).or_else(|| settings.topic_default(definition));
-    let synonyms: Vec<SynonymRow> = own.into_iter().chain(behind_topic(definition, settings)).collect();
-    row(definition, value, synonyms, false)
+    over_broker(definition, overrides, Source::DynamicTopic, settings)
+}
+
+/// A group property on a group with these overrides (KIP-848).
+pub fn group_row(definition: &'static Definition, overrides: &Overrides, settings: &Settings) -> Row {
+    let mut row = over_broker(definition, overrides, Source::Group, settings);
+    // What no broker property stands behind has its own default there.
+    if definition.synonyms.is_empty() {
+        let value = definition.default.map(str::to_owned);
+        row.synonyms.push(SynonymRow { name: definition.name, value, source: Source::Default });
+    }
+    row
+}
+
+/// A property of a subscription to clients' metrics (KIP-714).
+pub fn client_metrics_row(definition: &'static Definition, overrides: &Overrides) -> Row {
+    let own = own(definition, overrides, Source::ClientMetrics);
+    let value = own.as_ref().and_then(|row| row.value.clone()).or_else(|| definition.default.map(str::to_owned));
+    row(definition, value, own.into_iter().collect(), false)
 }
 
 /// A broker property.
 pub fn broker_row(definition: &'static Definition, settings: &Settings) -> Row {
     let value = settings.effective(definition.name).map(str::to_owned);
-    let synonyms = behind_broker(&broker_chain(definition), settings);
-    row(definition, value, synonyms, !definition.dynamic)
+    row(definition, value, behind(&broker_chain(definition), settings), !definition.dynamic)
+}
+
+/// A broker property as it is set for all brokers while they run, if it is.
+pub fn broker_default_row(definition: &'static Definition, settings: &Settings) -> Option<Row> {
+    let source = Source::DynamicDefaultBroker;
+    let value = settings.at(source, definition)?.to_owned();
+    let set = SynonymRow { name: definition.name, value: Some(value.clone()), source };
+    Some(row(definition, Some(value), vec![set], !definition.dynamic))
+}
+
+/// A property of something that has the broker's properties behind its own.
+fn over_broker(definition: &'static Definition, overrides: &Overrides, source: Source, settings: &Settings) -> Row {
+    let own = own(definition, overrides, source);
+    let value = own.as_ref().and_then(|row| row.value.clone()).or_else(|| settings.default_of(definition));
+    let chain: Vec<_> = definition.synonyms.iter().filter_map(|s| super::table::broker(s.name)).collect();
+    row(definition, value, own.into_iter().chain(behind(&chain, settings)).collect(), false)
+}
+
+fn own(definition: &'static Definition, overrides: &Overrides, source: Source) -> Option<SynonymRow> {
+    let value = overrides.get(definition.name)?.clone();
+    Some(SynonymRow { name: definition.name, value: Some(value), source })
 }
 
 fn row(definition: &'static Definition, value: Option<String>, synonyms: Vec<SynonymRow>, read_only: bool) -> Row {
@@ -100,17 +137,6 @@ fn row(definition: &'static Definition, value: Option<String>, synonyms: Vec<Syn
     }
 }
 
-/// The broker values behind a topic property. As in Kafka they are listed only where the first of its synonyms has a
-/// value: `log.roll.hours` shows behind `segment.ms` only once `log.roll.ms` is set.
-fn behind_topic(definition: &'static Definition, settings: &Settings) -> Vec<SynonymRow> {
-    let Some(first) = definition.synonyms.first().and_then(|s| super::table::broker(s.name)) else { return Vec::new() };
-    if settings.effective(first.name).is_none() {
-        return Vec::new();
-    }
-    let chain: Vec<_> = definition.synonyms.iter().filter_map(|s| super::table::broker(s.name)).collect();
-    behind_broker(&chain, settings)
-}
-
 /// The broker property and the weaker ones that say the same in another unit.
 fn broker_chain(definition: &'static Definition) -> Vec<&'static Definition> {
     super::table::topic_definitions()
@@ -121,24 +147,22 @@ fn broker_chain(definition: &'static Definition) -> Vec<&'static Definition> {
         )
 }
 
-/// The values of a chain of broker properties: first what was set, then the defaults.
-fn behind_broker(chain: &[&'static Definition], settings: &Settings) -> Vec<SynonymRow> {
-    let Some(first) = chain.first() else { return Vec::new() };
-    let Some(value) = settings.effective(first.name) else { return Vec::new() };
-    let mut rows = Vec::with_capacity(chain.len() + 2);
-    if first.name == CLUSTER_WIDE {
-        rows.push(SynonymRow { name: first.name, value: Some(value.to_owned()), source: Source::DynamicDefaultBroker });
-    }
-    let each = |value: fn(&Settings, &'static Definition) -> Option<String>, source| {
-        chain.iter().filter_map(move |d| Some(SynonymRow { name: d.name, value: Some(value(settings, d)?), source }))
-    };
-    rows.extend(each(|s, d| s.explicit(d.name).map(str::to_owned), Source::StaticBroker));
-    rows.extend(each(|_, d| d.default.map(str::to_owned), Source::Default));
-    rows
-}
+/// The sources of broker properties, the strongest first.
+const BROKER_SOURCES: [Source; 4] =
+    [Source::DynamicBroker, Source::DynamicDefaultBroker, Source::StaticBroker, Source::Default];
 
-/// Kafka 4 keeps this one for the whole cluster from the first start on (KIP-966), and clients see it as such.
-const CLUSTER_WIDE: &str = "min.insync.replicas";
+/// The values of a chain of broker properties, source by source. As in Kafka they begin where the first of the chain has
+/// a value: `log.roll.hours` shows behind `segment.ms` only once `log.roll.ms` is set.
+fn behind(chain: &[&'static Definition], settings: &Settings) -> Vec<SynonymRow> {
+    let Some(first) = chain.first() else { return Vec::new() };
+    let value_at = |source| {
+        chain.iter().filter_map(move |&definition| {
+            let value = settings.at(source, definition)?.to_owned();
+            Some(SynonymRow { name: definition.name, value: Some(value), source })
+        })
+    };
+    BROKER_SOURCES.into_iter().flat_map(value_at).skip_while(|row| row.name != first.name).collect()
+}
 
 fn documentation(definition: &Definition) -> String {
     match definition.class {

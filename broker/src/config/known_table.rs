@@ -10,7 +10,8 @@ use super::definition::{
     Kind::{self, Boolean, Class, Double, Int, List, Long, Password, Short, String},
     Reason::{
         self, Access, Bounds, Compaction, ConsumerGroups, Controller, Durability, Metrics, Nothing, Plugins, Quotas,
-        Replication, Sasl, ShareGroups, Sockets, StreamsGroups, Threads, Tiered, Tls, Transactions,
+        Replication, Sasl, Scheduled, ShareGroups, Sockets, StreamsGroups, Threads, Tiered, Tls,
+        Transactions,
     },
 };
 
@@ -151,6 +152,7 @@ pub(super) static KNOWN: &[Definition] = &[
     known("log.local.retention.bytes", Long, Some("-2"), AtLeast(-2), Medium, Tiered).dynamic(),
     known("log.local.retention.ms", Long, Some("-2"), AtLeast(-2), Medium, Tiered).dynamic(),
     known("log.preallocate", Boolean, Some("false"), Any, Medium, Nothing).dynamic(),
+    known("log.retention.check.interval.ms", Long, Some("300000"), AtLeast(1), Medium, Scheduled),
     known("max.connection.creation.rate", Int, Some("2147483647"), AtLeast(0), Medium, Quotas).dynamic(),
     known("max.connections", Int, Some("2147483647"), AtLeast(0), Medium, Bounds).dynamic(),
     known("max.connections.per.ip", Int, Some("2147483647"), AtLeast(0), Medium, Bounds).dynamic(),
@@ -168,6 +170,7 @@ pub(super) static KNOWN: &[Definition] = &[
     known("metrics.num.samples", Int, Some("2"), AtLeast(1), Low, Metrics),
     known("metrics.recording.level", String, Some("INFO"), Any, Low, Metrics),
     known("metrics.sample.window.ms", Long, Some("30000"), AtLeast(1), Low, Metrics),
+    known("min.insync.replicas", Int, Some("1"), AtLeast(1), High, Replication).dynamic(),
     known("num.io.threads", Int, Some("8"), AtLeast(1), High, Threads).dynamic(),
     known("num.network.threads", Int, Some("3"), AtLeast(1), High, Threads).dynamic(),
     known("num.recovery.threads.per.data.dir", Int, Some("2"), AtLeast(1), High, Threads).dynamic(),
@@ -324,4 +327,26 @@ pub(super) static KNOWN: &[Definition] = &[
     known("transaction.two.phase.commit.enable", Boolean, Some("false"), Any, Low, Transactions),
     known("transactional.id.expiration.ms", Int, Some("604800000"), AtLeast(1), High, Transactions),
     known("unclean.leader.election.enable", Boolean, Some("false"), Any, High, Replication).dynamic(),
+];
+
+/// Broker properties that Kafka shows only where they are set while it runs, sorted by name.
+pub(super) static UNLISTED: &[Definition] = &[
+    Definition::new("follower.replication.throttled.rate", Long, Some("9223372036854775807"), AtLeast(0), Medium)
+        .dynamic()
+        .doc("Most bytes a second that followers may fetch of throttled replicas.")
+        .without_meaning(Replication),
+    Definition::new("leader.replication.throttled.rate", Long, Some("9223372036854775807"), AtLeast(0), Medium)
+        .dynamic()
+        .doc("Most bytes a second that leaders may send of throttled replicas.")
+        .without_meaning(Replication),
+    Definition::new(
+        "replica.alter.log.dirs.io.max.bytes.per.second",
+        Long,
+        Some("9223372036854775807"),
+        AtLeast(0),
+        Medium,
+    )
+    .dynamic()
+    .doc("Most bytes a second that are copied while replicas move between directories.")
+    .without_meaning(Replication),
 ];

@@ -3,7 +3,10 @@
 use std::fmt::Write;
 
 use super::broker_table::SUPPORTED;
+use super::client_metrics::CLIENT_METRICS;
 use super::definition::{Class, Definition, Reason};
+use super::dynamic::READ_AT_START;
+use super::group_table::GROUP;
 use super::known_table::{KNOWN, KNOWN_PREFIXES};
 use super::topic_table::TOPIC;
 
@@ -21,28 +24,56 @@ Kafka 4.3 knows and that has no meaning here is accepted, and one warning at the
 name and an impossible value stop the start with the line and, where there is one, the nearest name.
 ";
 
+/// The head of a table of properties with the broker's behind them.
+const BEHIND: &str =
+    "| property | type | default | values | broker property | what it does |\n|---|---|---|---|---|---|\n";
+
 /// The whole page.
 pub fn configuration_markdown() -> String {
     let mut page = String::from(HEAD);
     section(
         &mut page,
         "Topics",
-        "Set with `skein topic create --config NAME=VALUE` or by any client; the broker property gives the default of topics that do not set it.",
+        "Set with `skein topic create --config NAME=VALUE`, later with `skein config set topic NAME`, or by any client; a \
+         change has its effect at once. The broker property gives the default of topics that do not set it.",
     );
-    page.push_str(
-        "| property | type | default | values | broker property | what it does |\n|---|---|---|---|---|---|\n",
-    );
+    page.push_str(BEHIND);
     for definition in TOPIC {
         topic_line(&mut page, definition);
     }
     section(
         &mut page,
         "Broker",
-        "In the file or with `--set`. Those that clients may change while the broker runs in Kafka are read at the start here.",
+        "In the file or with `--set`. Those that change while the node runs are set on one broker (`skein config set broker \
+         ID`) or on all (`skein config set broker-default`), outlive its end, are stronger than the file, and have their \
+         effect at once.",
     );
-    page.push_str("| property | type | default | values | importance | what it does |\n|---|---|---|---|---|---|\n");
+    page.push_str(
+        "| property | type | default | values | importance | while it runs | what it does |\n|---|---|---|---|---|---|---|\n",
+    );
     for definition in SUPPORTED {
         broker_line(&mut page, definition);
+    }
+    section(
+        &mut page,
+        "Groups",
+        "Set with `skein config set group ID` or by any client. They are stored, checked against the broker's bounds and \
+         described.",
+    );
+    page.push_str(BEHIND);
+    for definition in GROUP {
+        topic_line(&mut page, definition);
+    }
+    section(
+        &mut page,
+        "Client metrics",
+        "A subscription to the metrics of clients (KIP-714); set with `skein config set client-metrics NAME` or \
+         `kafka-client-metrics.sh`.",
+    );
+    page.push_str("| property | type | default | what it does |\n|---|---|---|---|\n");
+    for definition in CLIENT_METRICS {
+        let (name, kind) = (definition.name, definition.kind.name());
+        let _ = writeln!(page, "| `{name}` | {kind} | {} | {} |", default(definition), definition.documentation);
     }
     section(
         &mut page,
@@ -78,12 +109,13 @@ fn topic_line(page: &mut String, definition: &Definition) {
 fn broker_line(page: &mut String, definition: &Definition) {
     let _ = writeln!(
         page,
-        "| `{}` | {} | {} | {} | {} | {} |",
+        "| `{}` | {} | {} | {} | {} | {} | {} |",
         definition.name,
         definition.kind.name(),
         default(definition),
         definition.check,
         definition.importance.name(),
+        if definition.dynamic && !READ_AT_START.contains(&definition.name) { "yes" } else { "no" },
         definition.documentation,
     );
 }

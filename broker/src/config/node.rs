@@ -47,8 +47,6 @@ pub struct NodeConfig {
     pub shards: Option<u16>,
     /// The memory budget that was asked for; `None` leaves the choice to the start.
     pub memory_bytes: Option<u64>,
-    /// Size of a journal extent.
-    pub journal_extent_bytes: u64,
     /// Where to listen, at least one.
     pub listeners: Vec<Listener>,
     /// Where the admin endpoint listens; nowhere unless it was asked for.
@@ -59,8 +57,6 @@ pub struct NodeConfig {
     pub groups: Groups,
     /// Connections and requests.
     pub network: Network,
-    /// How often old segments are looked for.
-    pub retention_check_interval_ms: u64,
     /// How long a partition remembers a quiet idempotent producer.
     pub producer_id_expiration_ms: u64,
     /// All that was set, for reports and for the defaults of topics.
@@ -143,6 +139,16 @@ impl NodeConfig {
             warnings.insert(0, Warning::WithoutMeaning(loader.without_meaning));
         }
         Ok((typed(loader.settings, data_dirs(flags), listeners, admin), warnings))
+    }
+
+    /// The same node while these settings are in force: what was set while it runs has its effect.
+    #[must_use]
+    pub fn with_settings(&self, settings: &Settings) -> NodeConfig {
+        NodeConfig {
+            producer_id_expiration_ms: settings.count("producer.id.expiration.ms"),
+            settings: settings.clone(),
+            ..self.clone()
+        }
     }
 
     /// The node's default durability, that of topics which do not choose.
@@ -304,7 +310,6 @@ fn typed(
         data_dirs: data_dirs.unwrap_or_else(|| list(dirs_value).map(PathBuf::from).collect()),
         shards: whole_if_set("skein.shards").and_then(|n| u16::try_from(n).ok()),
         memory_bytes: whole_if_set("skein.memory").and_then(|n| u64::try_from(n).ok()),
-        journal_extent_bytes: s.count("skein.journal.extent.bytes"),
         listeners,
         admin,
         topics: Topics {
@@ -331,7 +336,6 @@ fn typed(
             fetch_bytes_max: s.count32("fetch.max.bytes"),
             fetch_sessions_max: s.count32("max.incremental.fetch.session.cache.slots"),
         },
-        retention_check_interval_ms: s.count("log.retention.check.interval.ms"),
         producer_id_expiration_ms: s.count("producer.id.expiration.ms"),
         settings,
     }

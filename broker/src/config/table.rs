@@ -1,8 +1,10 @@
 //! Looking properties up: by name, by prefix, and the name a person may have meant.
 
 use super::broker_table::SUPPORTED;
+use super::client_metrics::CLIENT_METRICS;
 use super::definition::{Definition, Reason};
-use super::known_table::{KNOWN, KNOWN_PREFIXES};
+use super::group_table::GROUP;
+use super::known_table::{KNOWN, KNOWN_PREFIXES, UNLISTED};
 use super::topic_table::TOPIC;
 
 /// The topic property of that name.
@@ -12,7 +14,17 @@ pub fn topic(name: &str) -> Option<&'static Definition> {
 
 /// The broker property of that name, with an effect or without.
 pub fn broker(name: &str) -> Option<&'static Definition> {
-    find(SUPPORTED, name).or_else(|| find(KNOWN, name))
+    find(SUPPORTED, name).or_else(|| find(KNOWN, name)).or_else(|| find(UNLISTED, name))
+}
+
+/// The group property of that name.
+pub fn group(name: &str) -> Option<&'static Definition> {
+    find(GROUP, name)
+}
+
+/// The property of that name of a subscription to clients' metrics.
+pub(super) fn client_metrics(name: &str) -> Option<&'static Definition> {
+    find(CLIENT_METRICS, name)
 }
 
 /// Why a name that only a plug-in of Kafka would read is accepted all the same.
@@ -25,7 +37,22 @@ pub fn topic_definitions() -> impl Iterator<Item = &'static Definition> {
     TOPIC.iter()
 }
 
-/// All broker properties, by name.
+/// All group properties, by name.
+pub fn group_definitions() -> impl Iterator<Item = &'static Definition> {
+    GROUP.iter()
+}
+
+/// All properties of a subscription to clients' metrics, by name.
+pub fn client_metrics_definitions() -> impl Iterator<Item = &'static Definition> {
+    CLIENT_METRICS.iter()
+}
+
+/// The broker properties that show only where they are set, by name.
+pub fn unlisted_broker_definitions() -> impl Iterator<Item = &'static Definition> {
+    UNLISTED.iter()
+}
+
+/// All broker properties that always show, by name.
 pub fn broker_definitions() -> impl Iterator<Item = &'static Definition> {
     let (mut left, mut right) = (SUPPORTED.iter().peekable(), KNOWN.iter().peekable());
     std::iter::from_fn(move || match (left.peek(), right.peek()) {
@@ -43,6 +70,11 @@ pub fn nearest_broker(name: &str) -> Option<&'static str> {
 /// The topic property whose name is nearest to a wrong one, if any is near.
 pub fn nearest_topic(name: &str) -> Option<&'static str> {
     nearest(name, topic_definitions().map(|d| d.name))
+}
+
+/// The group property whose name is nearest to a wrong one, if any is near.
+pub(super) fn nearest_group(name: &str) -> Option<&'static str> {
+    nearest(name, GROUP.iter().map(|d| d.name))
 }
 
 fn find(table: &'static [Definition], name: &str) -> Option<&'static Definition> {
@@ -87,7 +119,7 @@ mod tests {
 
     #[test]
     fn tables_are_sorted_by_name_without_a_name_twice() {
-        for table in [TOPIC, SUPPORTED, KNOWN] {
+        for table in [TOPIC, SUPPORTED, KNOWN, UNLISTED, GROUP, CLIENT_METRICS] {
             assert!(table.windows(2).all(|pair| pair[0].name < pair[1].name));
         }
         let all: Vec<_> = broker_definitions().map(|d| d.name).collect();
@@ -97,7 +129,7 @@ mod tests {
 
     #[test]
     fn every_default_passes_its_own_check() {
-        for definition in topic_definitions().chain(broker_definitions()) {
+        for definition in topic_definitions().chain(broker_definitions()).chain(group_definitions()) {
             if let Some(default) = definition.default.filter(|d| !d.is_empty()) {
                 assert_eq!(definition.check(default).as_deref(), Ok(default), "{}", definition.name);
             }
@@ -106,7 +138,7 @@ mod tests {
 
     #[test]
     fn every_synonym_is_a_broker_property_of_a_unit_that_divides() {
-        for topic in topic_definitions() {
+        for topic in topic_definitions().chain(group_definitions()) {
             for synonym in topic.synonyms {
                 assert!(broker(synonym.name).is_some(), "{}", synonym.name);
                 assert!(synonym.factor >= 1);
@@ -116,7 +148,8 @@ mod tests {
 
     #[test]
     fn every_property_with_an_effect_is_documented() {
-        for definition in topic_definitions().chain(SUPPORTED.iter()) {
+        let others = [GROUP, CLIENT_METRICS, UNLISTED].into_iter().flatten();
+        for definition in topic_definitions().chain(SUPPORTED.iter()).chain(others) {
             assert!(definition.documentation.ends_with('.'), "{}", definition.name);
         }
         assert!(KNOWN.iter().all(|d| matches!(d.class, Class::WithoutMeaning(_))));

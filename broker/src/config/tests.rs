@@ -109,7 +109,7 @@ fn the_properties_file_that_kafka_comes_with_starts_a_node() {
         panic!("two warnings: {warnings:?}");
     };
     assert_eq!(listener, "CONTROLLER://:9093");
-    assert_eq!(names.len(), 12);
+    assert_eq!(names.len(), 13);
     let text = warnings[0].to_string();
     assert!(text.contains("num.network.threads, num.io.threads, num.recovery.threads.per.data.dir (one thread a core"));
     assert!(text.contains("process.roles, controller.quorum.bootstrap.servers, inter.broker.listener.name (the node"));
@@ -392,7 +392,8 @@ fn brokers_are_described_with_kafkas_sources_and_synonyms() {
 #[test]
 fn the_page_names_every_property() {
     let page = configuration_markdown();
-    for definition in topic_definitions().chain(broker_definitions()) {
+    let others = group_definitions().chain(client_metrics_definitions());
+    for definition in topic_definitions().chain(broker_definitions()).chain(others) {
         assert!(page.contains(&format!("`{}`", definition.name)), "{}", definition.name);
     }
     assert!(page.ends_with(".\n") && !page.contains("\n\n\n"));

@@ -92,8 +92,6 @@ pub struct TopicConfig {
     pub compaction_lag_ms_max: u64,
     /// Share of a log that must be uncompacted before compaction takes it up.
     pub cleanable_dirty_ratio_min: f64,
-    /// In-sync replicas an acks=all produce needs.
-    pub insync_replicas_min: u32,
     /// Size above which the oldest segments go; `None` is no limit.
     pub retention_bytes: Option<u64>,
     /// Age above which segments go; `None` is no limit.
@@ -108,7 +106,7 @@ pub struct TopicConfig {
     pub segment_ms: u64,
 }
 
-/// Why a topic's overrides are refused.
+/// Why what is to be set on a topic, a group or a subscription is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refused {
     /// There is no such property.
@@ -127,6 +125,42 @@ pub enum Refused {
     Invalid(Invalid),
     /// Two values do not go together.
     Conflict(&'static str),
+    /// Groups have no such property.
+    UnknownGroup {
+        /// The name as given.
+        name: String,
+        /// The name that was perhaps meant.
+        nearest: Option<&'static str>,
+    },
+    /// A group's value lies outside of what the broker allows.
+    Bound {
+        /// The property.
+        name: String,
+        /// What it must be, as the beginning of the rule.
+        rule: &'static str,
+        /// The broker property with the bound.
+        broker: &'static str,
+    },
+    /// Members of such a group would send heartbeats too seldom.
+    Heartbeat {
+        /// The type of group.
+        kind: &'static str,
+    },
+    /// Subscriptions to clients' metrics have no such property.
+    UnknownClientMetrics {
+        /// The name as given.
+        name: String,
+    },
+    /// Metrics cannot be pushed that often.
+    Interval {
+        /// The value as given.
+        value: String,
+    },
+    /// An expression that clients are to match is none.
+    Pattern {
+        /// The expression with its selector.
+        text: String,
+    },
 }
 
 impl fmt::Display for Refused {
@@ -139,6 +173,26 @@ impl fmt::Display for Refused {
             Refused::Null { name } => write!(f, "Null value not supported for topic configs: {name}"),
             Refused::Invalid(invalid) => invalid.fmt(f),
             Refused::Conflict(why) => f.write_str(why),
+            Refused::UnknownGroup { name, nearest: None } => write!(f, "Unknown group config name: {name}"),
+            Refused::UnknownGroup { name, nearest: Some(nearest) } => {
+                write!(f, "Unknown group config name: {name}; did you mean {nearest}?")
+            }
+            Refused::Bound { name, rule, broker } => write!(f, "{name} must be {rule} {broker} of the broker"),
+            Refused::Heartbeat { kind } => {
+                write!(f, "{kind}.session.timeout.ms must be larger than {kind}.heartbeat.interval.ms")
+            }
+            Refused::UnknownClientMetrics { name } => {
+                write!(f, "Unknown client metrics configuration: {name}; there are interval.ms, match and metrics")
+            }
+            Refused::Interval { value } => {
+                write!(f, "Invalid value \"{value}\" for interval.ms: it must be between 100 and 3600000 (an hour)")
+            }
+            Refused::Pattern { text } => write!(
+                f,
+                "Illegal client matching pattern \"{text}\": it must be selector=regular expression, where the \
+                 selector is client_instance_id, client_id, client_software_name, client_software_version, \
+                 client_source_address or client_source_port"
+            ),
         }
     }
 }
@@ -200,7 +254,6 @@ impl TopicConfig {
             compaction_lag_ms_min: values.count("min.compaction.lag.ms"),
             compaction_lag_ms_max: values.count("max.compaction.lag.ms"),
             cleanable_dirty_ratio_min: values.text("min.cleanable.dirty.ratio").parse().unwrap_or(0.5),
-            insync_replicas_min: values.count32("min.insync.replicas"),
             retention_bytes: u64::try_from(values.whole("retention.bytes")).ok(),
             retention_ms: u64::try_from(values.whole("retention.ms")).ok(),
             segment_bytes: values.count32("segment.bytes"),
@@ -230,7 +283,7 @@ impl Values<'_> {
         self.overrides
             .get(name)
             .and_then(|value| definition.check(value).ok())
-            .or_else(|| self.settings.topic_default(definition))
+            .or_else(|| self.settings.default_of(definition))
             .unwrap_or_default()
     }
 

@@ -132,7 +132,8 @@ pub(super) static TOPIC: &[Definition] = &[
         .without_meaning(Reason::Compaction),
     Definition::new("min.insync.replicas", Int, Some("1"), AtLeast(1), Medium)
         .from(&[same("min.insync.replicas")])
-        .doc("In-sync replicas an acks=all produce needs; never more than the partition has replicas."),
+        .doc("In-sync replicas an acks=all produce needs; never more than the partition has replicas.")
+        .without_meaning(Reason::Replication),
     Definition::new("preallocate", Boolean, Some("false"), Any, Medium)
         .from(&[same("log.preallocate")])
         .doc(

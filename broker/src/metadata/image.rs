@@ -19,6 +19,7 @@ use crate::quota::Quotas;
 pub struct Image {
     node_id: i32,
     shards: u16,
+    /// Those of the start, with what was set since.
     settings: Arc<Settings>,
     /// Of every topic on which nothing is set.
     default_config: Arc<TopicConfig>,
@@ -29,6 +30,8 @@ pub struct Image {
     next_producer_id: i64,
     partition_count: usize,
     broker_configs: BTreeMap<Option<i32>, Overrides>,
+    group_configs: SharedMap<Arc<str>, Arc<Overrides>>,
+    client_metrics: SharedMap<Arc<str>, Arc<Overrides>>,
     /// Levels that were set.
     feature_levels: BTreeMap<String, i16>,
     quotas: Arc<Quotas>,
@@ -135,6 +138,8 @@ impl Image {
             next_producer_id: 0,
             partition_count: 0,
             broker_configs: BTreeMap::new(),
+            group_configs: SharedMap::default(),
+            client_metrics: SharedMap::default(),
             feature_levels: BTreeMap::new(),
             quotas: Arc::default(),
             by_name: SharedMap::default(),
@@ -175,7 +180,10 @@ impl Image {
             }
             Record::BrokerConfigChanged { node_id, configs } => {
                 self.broker_configs.insert(*node_id, configs.clone());
+                self.follow_broker_configs();
             }
+            Record::GroupConfigChanged { group, configs } => set(&mut self.group_configs, group, configs),
+            Record::ClientMetricsChanged { name, configs } => set(&mut self.client_metrics, name, configs),
             Record::FeatureLevelChanged { name, level } => {
                 self.feature_levels.insert(name.clone(), *level);
             }
@@ -268,6 +276,21 @@ impl Image {
         Ok(())
     }
 
+    /// What is set on brokers gives the defaults of topics: those that change are resolved anew.
+    fn follow_broker_configs(&mut self) {
+        let set_on = |node_id| self.broker_configs.get(&node_id).cloned().unwrap_or_default();
+        self.settings = Arc::new(self.settings.with_dynamic(&set_on(None), &set_on(Some(self.node_id))));
+        let default_config = TopicConfig::resolve(&Overrides::new(), &self.settings);
+        if default_config != *self.default_config {
+            self.default_config = Arc::new(default_config);
+        }
+        let resolved = |topic: &Arc<Topic>| (Arc::clone(topic), self.resolve(&topic.overrides));
+        let changed: Vec<_> = self.topics().map(resolved).filter(|(topic, config)| topic.config != *config).collect();
+        for (topic, config) in changed {
+            self.put(Topic { config, ..Topic::clone(&topic) });
+        }
+    }
+
     fn resolve(&self, configs: &Overrides) -> Arc<TopicConfig> {
         if configs.is_empty() {
             return Arc::clone(&self.default_config);
@@ -325,10 +348,6 @@ impl Image {
         [self.node_id]
     }
 
-    /// How many shards partitions are placed on.
-    pub fn shards(&self) -> u16 {
-        self.shards
-    }
     /// Checks the replicas that a client chose for a partition, of which there are to be `size`; else says what is
     /// wrong with them.
     pub(super) fn check_replicas(&self, partition: i32, replicas: &[i32], size: usize) -> Result<(), String> {
@@ -349,7 +368,42 @@ impl Image {
         Ok(())
     }
 
-    /// The broker's own settings, the defaults of topics.
+    /// How many shards partitions are placed on.
+    pub fn shards(&self) -> u16 {
+        self.shards
+    }
+
+    /// What is set on a group, if anything is.
+    pub fn group_overrides(&self, group: &str) -> Option<&Overrides> {
+        self.group_configs.get(group).map(|configs| &**configs)
+    }
+
+    /// The groups on which something is set, by name.
+    pub fn configured_groups(&self) -> impl Iterator<Item = &str> {
+        self.group_configs.iter().map(|(group, _)| &**group)
+    }
+
+    /// What is set on a subscription to clients' metrics, if there is one of that name.
+    pub fn client_metrics_overrides(&self, name: &str) -> Option<&Overrides> {
+        self.client_metrics.get(name).map(|configs| &**configs)
+    }
+
+    /// The subscriptions to clients' metrics by name, with what is set on them.
+    pub fn client_metrics(&self) -> impl Iterator<Item = (&str, &Overrides)> {
+        self.client_metrics.iter().map(|(name, configs)| (&**name, &**configs))
+    }
+
+    /// How many groups something is set on.
+    pub(super) fn configured_group_count(&self) -> usize {
+        self.group_configs.len()
+    }
+
+    /// How many subscriptions to clients' metrics there are.
+    pub fn client_metrics_count(&self) -> usize {
+        self.client_metrics.len()
+    }
+
+    /// The broker's own settings, the defaults of topics; with what was set on this broker or all while they run.
     pub fn settings(&self) -> &Arc<Settings> {
         &self.settings
     }
@@ -395,6 +449,15 @@ impl Image {
     }
 }
 
+/// Sets everything that is set on a named resource; with nothing, it is forgotten.
+fn set(all: &mut SharedMap<Arc<str>, Arc<Overrides>>, name: &str, configs: &Overrides) {
+    if configs.is_empty() {
+        all.remove(name);
+    } else {
+        all.insert(name.into(), Arc::new(configs.clone()));
+    }
+}
+
 impl Topic {
     /// A partition by the number a client gave.
     pub fn partition(&self, index: i32) -> Option<&Partition> {
@@ -413,6 +476,8 @@ impl PartialEq for Image {
             && self.next_producer_id == other.next_producer_id
             && self.partition_count == other.partition_count
             && self.broker_configs == other.broker_configs
+            && self.group_configs.iter().eq(other.group_configs.iter())
+            && self.client_metrics.iter().eq(other.client_metrics.iter())
             && self.feature_levels == other.feature_levels
             && self.quotas == other.quotas
             && self.settings == other.settings

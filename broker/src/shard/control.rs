@@ -355,9 +355,10 @@ impl Shard {
     pub(super) fn apply_image(&mut self, image: Arc<Image>) {
         let before = std::mem::replace(&mut self.image, image);
         let after = Arc::clone(&self.image);
+        let all = self.follow_settings(&before);
         for topic in after.topics() {
             let known = before.topic_by_id(topic.id);
-            if known.is_some_and(|known| Arc::ptr_eq(known, topic)) {
+            if !all && known.is_some_and(|known| Arc::ptr_eq(known, topic)) {
                 continue;
             }
             self.attach_topic(topic);
@@ -372,6 +373,17 @@ impl Shard {
             self.discard_unknown_logs();
         }
         self.groups_follow_image();
+    }
+
+    /// Takes over what was set on the broker while it runs. Whether that concerns every log, also of topics that are as
+    /// they were.
+    fn follow_settings(&mut self, before: &Image) -> bool {
+        if Arc::ptr_eq(before.settings(), self.image.settings()) {
+            return false;
+        }
+        let expiration_ms = self.config.producer_id_expiration_ms;
+        self.config = Arc::new(self.config.with_settings(self.image.settings()));
+        self.config.producer_id_expiration_ms != expiration_ms
     }
 
     fn attach_topic(&mut self, topic: &Arc<Topic>) {

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use net::api::list_config_resources;
 use net::api::{api_versions, describe_client_quotas, describe_cluster, describe_configs, find_coordinator, metadata};
 use net::{ApiKey, DecodeError, Frame, Message as _, Reader, RequestHeader};
 
@@ -124,6 +125,12 @@ impl Shard {
                 let request = describe_configs::Request::from_prefix(body, version)?;
                 let (image, config, endpoint) = self.view(responder);
                 let response = api::describe_configs(request, &context(&image, &config, &endpoint, version));
+                self.respond_message(responder, version, &response);
+            }
+            ApiKey::ListConfigResources => {
+                let request = list_config_resources::Request::from_prefix(body, version)?;
+                let (image, config, endpoint) = self.view(responder);
+                let response = api::list_config_resources(&request, &context(&image, &config, &endpoint, version));
                 self.respond_message(responder, version, &response);
             }
             ApiKey::DescribeClientQuotas => {

@@ -1,6 +1,6 @@
 //! Configurations: changed, refused, kept, and effective at once.
 
-use net::api::{alter_configs, describe_configs, incremental_alter_configs};
+use net::api::{alter_configs, describe_configs, incremental_alter_configs, list_config_resources};
 
 use crate::support::batch;
 use crate::support::broker::{Broker, TOPIC_RESOURCE, only, unique};
@@ -17,11 +17,15 @@ const SUBTRACT: i8 = 3;
 
 const UNKNOWN_TOPIC: i16 = 3;
 const TOO_LARGE: i16 = 10;
+const GROUP: i8 = 32;
+const METRICS: i8 = 16;
+const BROKER: i8 = 4;
 const INVALID_CONFIG: i16 = 40;
 const INVALID_REQUEST: i16 = 42;
 
 /// What is set by whom, with Kafka's numbers.
 const TOPIC_SOURCE: i8 = 1;
+const BROKER_DEFAULT_SOURCE: i8 = 3;
 const DEFAULT_SOURCE: i8 = 5;
 
 /// A resource, and what is to become of its properties.
@@ -103,6 +107,20 @@ pub(crate) fn alter(broker: &Broker, version: i16) {
     assert_eq!(only(client.call(ALTER, &request).responses).error_code, 0, "the same once more");
 }
 
+/// Lists what has a configuration in that version of ListConfigResources.
+pub(crate) fn list(broker: &Broker, version: i16) {
+    let name = unique("listed-metrics");
+    let mut client = broker.client();
+    must_change(&mut client, METRICS, &name, &[("interval.ms", SET, "60000"), ("match", SET, "client_id=nobody")]);
+    let request = list_config_resources::Request { resource_types: Vec::new() };
+    let response = client.call(version, &request);
+    assert_eq!(response.error_code, 0, "v{version}");
+    let types: Vec<i8> = response.config_resources.iter().map(|resource| resource.resource_type).collect();
+    assert!(response.config_resources.iter().any(|resource| resource.resource_name == name), "v{version}");
+    assert_eq!(types.contains(&BROKER), version > 0, "v{version} {types:?}");
+    must_change(&mut client, METRICS, &name, &[("interval.ms", DELETE, ""), ("match", DELETE, "")]);
+}
+
 #[test]
 fn a_topic_is_changed_property_by_property() {
     let Some(broker) = Broker::get("topic configs") else { return };
@@ -179,4 +197,41 @@ fn a_changed_limit_holds_for_the_next_batch_and_outlives_a_kill() {
     assert_eq!(client.produce(&topic, 0, &large).error_code, TOO_LARGE);
     must_change(&mut client, TOPIC_RESOURCE, &topic, &[("max.message.bytes", DELETE, "")]);
     client.must_produce(&topic, 0, &large);
+}
+
+#[test]
+fn a_broker_default_holds_for_topics_at_once_and_outlives_a_kill() {
+    let Some(broker) = Broker::get("broker defaults") else { return };
+    if broker.is_kafka() {
+        return;
+    }
+    let (plain, own) = (broker.topic("plain").name, broker.topic_with("own", 1, &[("max.message.bytes", "5000")]).name);
+    let large = batch::batch(&[&"x".repeat(2000)]);
+    let limit = |client: &mut Client, edits: &[(&str, i8, &str)]| must_change(client, BROKER, "", edits);
+    let mut client = broker.client();
+    limit(&mut client, &[("message.max.bytes", SET, "1000")]);
+    must_change(&mut client, GROUP, "kept", &[("consumer.session.timeout.ms", SET, "50000")]);
+    must_change(&mut client, METRICS, "kept", &[("interval.ms", SET, "60000")]);
+    assert_eq!(change(&mut client, &[(BROKER, "1", &[("node.id", SET, "2")])]), [INVALID_REQUEST]);
+    let holds = |client: &mut Client| {
+        assert_eq!(client.produce(&plain, 0, &large).error_code, TOO_LARGE);
+        client.must_produce(&own, 0, &large);
+        assert_eq!(shown(client, BROKER, "", "message.max.bytes"), Some(("1000".into(), BROKER_DEFAULT_SOURCE)));
+        assert_eq!(
+            shown(client, TOPIC_RESOURCE, &plain, "max.message.bytes"),
+            Some(("1000".into(), BROKER_DEFAULT_SOURCE))
+        );
+        assert_eq!(shown(client, GROUP, "kept", "consumer.session.timeout.ms"), Some(("50000".into(), 8)));
+        assert_eq!(shown(client, METRICS, "kept", "interval.ms"), Some(("60000".into(), 7)));
+    };
+    holds(&mut client);
+
+    let broker = Broker::of(broker.into_node().kill().start());
+    let mut client = broker.client();
+    holds(&mut client);
+    limit(&mut client, &[("message.max.bytes", DELETE, "")]);
+    client.must_produce(&plain, 0, &large);
+
+    let broker = Broker::of(broker.into_node().kill().start());
+    broker.client().must_produce(&plain, 0, &large);
 }

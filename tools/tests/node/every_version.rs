@@ -3,8 +3,8 @@
 mod cluster;
 
 use net::api::{
-    api_versions, create_topics, delete_groups, delete_topics, describe_cluster, describe_configs, describe_groups, fetch,
-    find_coordinator, heartbeat, init_producer_id, join_group, leave_group, list_groups, list_offsets, metadata,
+    api_versions, create_topics, delete_groups, delete_topics, describe_cluster, describe_configs, describe_groups,
+    fetch, find_coordinator, heartbeat, init_producer_id, join_group, leave_group, list_groups, list_offsets, metadata,
     offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch, produce, sync_group,
 };
 use net::{ApiKey, Request};
@@ -128,6 +128,7 @@ impl<'b> World<'b> {
             ApiKey::InitProducerId => Self::init_producer_id,
             ApiKey::OffsetForLeaderEpoch => Self::offset_for_leader_epoch,
             ApiKey::DescribeConfigs => Self::describe_configs,
+            ApiKey::ListConfigResources => |world, version| configs::list(world.broker, version),
             ApiKey::AlterConfigs => |world, version| configs::alter(world.broker, version),
             ApiKey::IncrementalAlterConfigs => |world, version| configs::incremental_alter(world.broker, version),
             ApiKey::DescribeCluster => Self::describe_cluster,

@@ -297,7 +297,7 @@ fn a_full_disk_refuses_writes_until_there_is_room() {
         skip("full disk", "mounting a small tmpfs is not permitted");
         return;
     };
-    let launch = Launch::at(&tmpfs.0.path().join("data")).set("skein.journal.extent.bytes=8388608");
+    let launch = Launch::at(&tmpfs.0.path().join("data"));
     let mut node: Node = launch.start();
     let mut client = Client::connect(node.address);
     let created: create_topics::Response<'_> = client.call(CREATE_TOPICS, &create_request("full", 1, &[]));

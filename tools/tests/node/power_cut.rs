@@ -70,7 +70,7 @@ impl Machine {
     /// The same address after every start, as clients expect.
     fn launch(&self) -> Launch {
         let listen = self.address.map_or("127.0.0.1:0".to_owned(), |address| address.to_string());
-        Launch::at(&self.data()).listen(&listen).set("skein.journal.extent.bytes=4194304")
+        Launch::at(&self.data()).listen(&listen)
     }
 
     fn start(&mut self) -> Node {

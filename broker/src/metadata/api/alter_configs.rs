@@ -98,6 +98,10 @@ fn alteration<'a>(resource: &'a alter::RequestResources<'_>) -> Alteration<'a> {
 fn named(resource_type: i8, name: &str) -> Resource<'_> {
     match resource_type {
         resource::TOPIC => Resource::Topic(name),
+        resource::BROKER => Resource::Broker(name),
+        resource::BROKER_LOGGER => Resource::BrokerLogger(name),
+        resource::CLIENT_METRICS => Resource::ClientMetrics(name),
+        resource::GROUP => Resource::Group(name),
         other => Resource::Other(other, name),
     }
 }

@@ -1,5 +1,6 @@
 //! Which error code a refusal is.
 
+use crate::config::{self, NotDynamic};
 use crate::error_code::ErrorCode;
 use crate::metadata::controller::{NotAltered, NotDeleted, NotGrown};
 use crate::metadata::create::Refusal;
@@ -29,10 +30,33 @@ impl From<&NotAltered> for ErrorCode {
             | NotAltered::Unclear { .. }
             | NotAltered::ResourceType(_)
             | NotAltered::NoName { .. }
+            | NotAltered::NoBrokerId { .. }
+            | NotAltered::OtherBroker { .. }
+            | NotAltered::Loggers
             | NotAltered::TooLarge { .. } => ErrorCode::InvalidRequest,
+            NotAltered::TooMany { .. } => ErrorCode::PolicyViolation,
             NotAltered::IllegalName(_) => ErrorCode::InvalidTopicException,
             NotAltered::UnknownTopic { .. } => ErrorCode::UnknownTopicOrPartition,
-            NotAltered::NoList(_) | NotAltered::Refused(_) => ErrorCode::InvalidConfig,
+            NotAltered::NoList(_) => ErrorCode::InvalidConfig,
+            NotAltered::Refused(refused) => match refused {
+                config::Refused::Interval { .. } | config::Refused::UnknownClientMetrics { .. } => {
+                    ErrorCode::InvalidRequest
+                }
+                config::Refused::Unknown { .. }
+                | config::Refused::Null { .. }
+                | config::Refused::Invalid(_)
+                | config::Refused::Conflict(_)
+                | config::Refused::UnknownGroup { .. }
+                | config::Refused::Bound { .. }
+                | config::Refused::Heartbeat { .. }
+                | config::Refused::Pattern { .. } => ErrorCode::InvalidConfig,
+            },
+            NotAltered::NotDynamic(refused) => match refused {
+                NotDynamic::Unknown { .. } | NotDynamic::ClusterWide { .. } => ErrorCode::InvalidConfig,
+                NotDynamic::ReadOnly { .. } | NotDynamic::Unserved { .. } | NotDynamic::Invalid(_) => {
+                    ErrorCode::InvalidRequest
+                }
+            },
         }
     }
 }

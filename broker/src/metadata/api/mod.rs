@@ -23,7 +23,7 @@ mod tests;
 
 pub use alter_configs::{alter_configs, incremental_alter_configs};
 pub use cluster::{FindCoordinatorAnswer, describe_cluster, find_coordinator, init_producer_id};
-pub use configs::describe_configs;
+pub use configs::{describe_configs, list_config_resources};
 pub use features::update_features;
 pub use log_dirs::alter_replica_log_dirs;
 pub use partitions::{DESCRIBED_PARTITIONS_MAX, create_partitions, describe_topic_partitions};

@@ -1,6 +1,7 @@
 //! Tests of the answers. Where a comment does not say otherwise, codes and flags are what a live Kafka 4.3.1 answered
 //! to the same request.
 
+mod altered;
 mod features;
 mod partitions;
 mod unwritten;
@@ -415,8 +416,10 @@ fn other_resources_are_refused_with_kafkas_codes() {
         (2, "", 17),
         (4, "7", 42),
         (4, "x", 42),
-        (8, "1", 42),
-        (16, "m", 42),
+        (8, "7", 42),
+        (8, "", 42),
+        (16, "", 42),
+        (32, "", 42),
         (3, "g", 42),
     ] {
         let refused = describe(&node, resource(kind, name, None));
@@ -518,7 +521,11 @@ fn every_answer_can_be_read_back_in_every_version() {
         survives(&response.unwrap_or_default(), version, &mut Vec::new());
     }
     for version in all_versions(ApiKey::ApiVersions) {
-        survives(&api_versions(&versions::Request::default(), version, node.controller.newest()), version, &mut Vec::new());
+        survives(
+            &api_versions(&versions::Request::default(), version, node.controller.newest()),
+            version,
+            &mut Vec::new(),
+        );
     }
     survives(&api_versions_unsupported(), 0, &mut Vec::new());
     assert_eq!(Arc::strong_count(node.controller.newest()), 1, "no answer keeps an image");

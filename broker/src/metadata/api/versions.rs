@@ -50,6 +50,7 @@ pub const SERVED: &[ApiKey] = &[
     ApiKey::DescribeQuorum,
     ApiKey::UnregisterBroker,
     ApiKey::DescribeTopicPartitions,
+    ApiKey::ListConfigResources,
 ];
 
 /// The first version in which a client says what software it is (KIP-511).

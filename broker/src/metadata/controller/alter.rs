@@ -1,10 +1,10 @@
-//! Changing what is set on topics (KIP-133, KIP-339).
+//! Changing what is set on topics, brokers, groups and subscriptions to clients' metrics (KIP-133, KIP-339).
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use super::{Change, Controller, apply};
-use crate::config::{self, Edit, NoList, Overrides};
+use crate::config::{self, Edit, NoList, NotDynamic, Overrides};
 use crate::metadata::create::Refusal;
 use crate::metadata::image::Image;
 use crate::metadata::names;
@@ -17,12 +17,26 @@ const RESOURCE_BYTES_MAX: usize = 1 << 20;
 /// metadata log.
 const REQUEST_BYTES_MAX: usize = 4 << 20;
 
+/// The most groups on which something is set: it is in memory on every shard.
+const GROUPS_MAX: usize = 100_000;
+
+/// The most subscriptions to clients' metrics: each client is compared with all of them.
+const SUBSCRIPTIONS_MAX: usize = 1_000;
+
 /// What things are set on, as a client names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Resource<'a> {
     /// A topic, by name.
     Topic(&'a str),
-    /// A type that has no configuration here, by its number.
+    /// A broker by its id, or all of them by the empty name.
+    Broker(&'a str),
+    /// A broker's loggers, by its id.
+    BrokerLogger(&'a str),
+    /// A subscription to clients' metrics, by name.
+    ClientMetrics(&'a str),
+    /// A group, by id.
+    Group(&'a str),
+    /// A type that has no configuration, by its number.
     Other(i8, &'a str),
 }
 
@@ -81,6 +95,29 @@ pub enum NotAltered {
     NoList(NoList),
     /// A name or value is impossible.
     Refused(config::Refused),
+    /// A broker's property does not change while it runs.
+    NotDynamic(NotDynamic),
+    /// That is no broker's id.
+    NoBrokerId {
+        /// The name as given.
+        name: String,
+    },
+    /// That broker is another one.
+    OtherBroker {
+        /// This broker.
+        this: i32,
+        /// The one that was asked for.
+        asked: i32,
+    },
+    /// Levels of loggers are chosen at the start.
+    Loggers,
+    /// There are as many as there can be.
+    TooMany {
+        /// What they are called.
+        what: &'static str,
+        /// How many there can be.
+        count_max: usize,
+    },
     /// More is set than fits.
     TooLarge {
         /// How many bytes.
@@ -111,6 +148,20 @@ impl fmt::Display for NotAltered {
             NotAltered::UnknownTopic { name } => write!(f, "There is no topic \"{name}\"."),
             NotAltered::NoList(NoList { name, operation }) => write!(f, "Can't {operation} to {name}: it is no list."),
             NotAltered::Refused(refused) => refused.fmt(f),
+            NotAltered::NotDynamic(refused) => refused.fmt(f),
+            NotAltered::NoBrokerId { name } => write!(f, "Node id must be an integer, but it is: {name}"),
+            NotAltered::OtherBroker { this, asked } => {
+                write!(f, "Unexpected broker id, expected {this}, but received {asked}")
+            }
+            NotAltered::Loggers => f.write_str(
+                "Levels of loggers are chosen when the node starts, by --log; they do not change while it runs.",
+            ),
+            NotAltered::TooMany { what, count_max } => {
+                write!(
+                    f,
+                    "There are {count_max} {what} with a configuration, and that is the limit: remove another one first."
+                )
+            }
             NotAltered::TooLarge { bytes, bytes_max } => write!(
                 f,
                 "{bytes} bytes of names and values would be set, and no more than {bytes_max} fit; set less, or split \
@@ -159,17 +210,29 @@ impl Controller {
     }
 }
 
-/// The record that makes the change and the bytes it holds; nothing where everything is as wanted.
-fn alter(image: &Image, alteration: &Alteration<'_>) -> Result<Option<(Record, usize)>, NotAltered> {
+/// What is to become of each property.
+type Edits<'a> = BTreeMap<&'a str, Edit<'a>>;
+
+/// The record that makes a change and the bytes it holds; nothing where everything is as wanted.
+type Decided = Result<Option<(Record, usize)>, NotAltered>;
+
+fn alter(image: &Image, alteration: &Alteration<'_>) -> Decided {
     let edits = clear(alteration)?;
     match alteration.resource {
         Resource::Topic(name) => alter_topic(image, name, alteration.replace, &edits),
+        Resource::Broker(name) => alter_broker(image, name, alteration.replace, &edits),
+        Resource::BrokerLogger(name) => {
+            this_broker(image, name)?;
+            Err(NotAltered::Loggers)
+        }
+        Resource::ClientMetrics(name) => alter_client_metrics(image, name, alteration.replace, &edits),
+        Resource::Group(group) => alter_group(image, group, alteration.replace, &edits),
         Resource::Other(number, _) => Err(NotAltered::ResourceType(number)),
     }
 }
 
 /// The edits, each property at most once.
-fn clear<'a>(alteration: &Alteration<'a>) -> Result<BTreeMap<&'a str, Edit<'a>>, NotAltered> {
+fn clear<'a>(alteration: &Alteration<'a>) -> Result<Edits<'a>, NotAltered> {
     let mut edits = BTreeMap::new();
     for &(name, edit) in &alteration.edits {
         let edit = edit.map_err(|why| NotAltered::Unclear { name: name.to_owned(), why })?;
@@ -180,18 +243,13 @@ fn clear<'a>(alteration: &Alteration<'a>) -> Result<BTreeMap<&'a str, Edit<'a>>,
     Ok(edits)
 }
 
-fn alter_topic(
-    image: &Image,
-    name: &str,
-    replace: bool,
-    edits: &BTreeMap<&str, Edit<'_>>,
-) -> Result<Option<(Record, usize)>, NotAltered> {
+fn alter_topic(image: &Image, name: &str, replace: bool, edits: &Edits<'_>) -> Decided {
     if name.is_empty() {
         return Err(NotAltered::NoName { what: "topic" });
     }
     let topic = image.topic(name);
     let before = topic.map(|topic| topic.overrides.clone()).unwrap_or_default();
-    let wanted = edited(if replace { Overrides::new() } else { before.clone() }, edits, config::topic_definition)?;
+    let wanted = edited(start(replace, &before), edits, config::topic_definition)?;
     names::check(name).map_err(|why| NotAltered::IllegalName(Box::new(Refusal::illegal(name, why))))?;
     let given = wanted.iter().map(|(name, value)| (name.as_str(), Some(value.as_str())));
     let configs = config::check_overrides(given, image.settings()).map_err(NotAltered::Refused)?;
@@ -199,10 +257,62 @@ fn alter_topic(
     record(&before, configs, |configs| Record::TopicConfigChanged { topic_id: topic.id, configs })
 }
 
+fn alter_broker(image: &Image, name: &str, replace: bool, edits: &Edits<'_>) -> Decided {
+    let node_id = match name {
+        "" => None,
+        name => Some(this_broker(image, name)?),
+    };
+    config::check_cluster_wide(node_id.is_none(), replace, edits).map_err(NotAltered::NotDynamic)?;
+    let before = image.broker_overrides(node_id).cloned().unwrap_or_default();
+    let wanted = edited(start(replace, &before), edits, config::broker_definition)?;
+    let configs = config::check_dynamic(&wanted, image.settings()).map_err(NotAltered::NotDynamic)?;
+    record(&before, configs, |configs| Record::BrokerConfigChanged { node_id, configs })
+}
+
+fn this_broker(image: &Image, name: &str) -> Result<i32, NotAltered> {
+    let asked = name.parse().map_err(|_| NotAltered::NoBrokerId { name: name.to_owned() })?;
+    match image.node_id() {
+        this if this == asked => Ok(this),
+        this => Err(NotAltered::OtherBroker { this, asked }),
+    }
+}
+
+fn alter_group(image: &Image, group: &str, replace: bool, edits: &Edits<'_>) -> Decided {
+    if group.is_empty() {
+        return Err(NotAltered::NoName { what: "group" });
+    }
+    let before = image.group_overrides(group).cloned().unwrap_or_default();
+    let wanted = edited(start(replace, &before), edits, config::group_definition)?;
+    let configs = config::check_group(&wanted, image.settings()).map_err(NotAltered::Refused)?;
+    if before.is_empty() && !configs.is_empty() && image.configured_group_count() >= GROUPS_MAX {
+        return Err(NotAltered::TooMany { what: "groups", count_max: GROUPS_MAX });
+    }
+    record(&before, configs, |configs| Record::GroupConfigChanged { group: group.to_owned(), configs })
+}
+
+/// As in Kafka no items join or leave here, though two of the properties are lists.
+fn alter_client_metrics(image: &Image, name: &str, replace: bool, edits: &Edits<'_>) -> Decided {
+    if name.is_empty() {
+        return Err(NotAltered::NoName { what: "subscription" });
+    }
+    let before = image.client_metrics_overrides(name).cloned().unwrap_or_default();
+    let wanted = edited(start(replace, &before), edits, |_| None)?;
+    let configs = config::check_client_metrics(&wanted).map_err(NotAltered::Refused)?;
+    if before.is_empty() && !configs.is_empty() && image.client_metrics_count() >= SUBSCRIPTIONS_MAX {
+        return Err(NotAltered::TooMany { what: "subscriptions", count_max: SUBSCRIPTIONS_MAX });
+    }
+    record(&before, configs, |configs| Record::ClientMetricsChanged { name: name.to_owned(), configs })
+}
+
+/// What the edits begin with.
+fn start(replace: bool, before: &Overrides) -> Overrides {
+    if replace { Overrides::new() } else { before.clone() }
+}
+
 /// What is set once the edits are done, not yet checked.
 fn edited(
     mut overrides: Overrides,
-    edits: &BTreeMap<&str, Edit<'_>>,
+    edits: &Edits<'_>,
     definition: fn(&str) -> Option<&'static config::Definition>,
 ) -> Result<Overrides, NotAltered> {
     for (&name, &edit) in edits {
@@ -212,11 +322,7 @@ fn edited(
 }
 
 /// The record for what is set from now on, where that is a change.
-fn record(
-    before: &Overrides,
-    after: Overrides,
-    change: impl FnOnce(Overrides) -> Record,
-) -> Result<Option<(Record, usize)>, NotAltered> {
+fn record(before: &Overrides, after: Overrides, change: impl FnOnce(Overrides) -> Record) -> Decided {
     let bytes = after.iter().map(|(name, value)| name.len() + value.len()).sum();
     fits(bytes, RESOURCE_BYTES_MAX)?;
     Ok((*before != after).then(|| (change(after), bytes)))

@@ -81,6 +81,20 @@ pub enum Record {
         /// Everything set from now on.
         configs: Overrides,
     },
+    /// What is set on a group, all of it; nothing where it is as if it had never been set.
+    GroupConfigChanged {
+        /// The group.
+        group: String,
+        /// Everything set from now on.
+        configs: Overrides,
+    },
+    /// What is set on a subscription to clients' metrics, all of it; without anything the subscription is gone.
+    ClientMetricsChanged {
+        /// The subscription's name.
+        name: String,
+        /// Everything set from now on.
+        configs: Overrides,
+    },
     /// A feature works at another level.
     FeatureLevelChanged {
         /// Its name.

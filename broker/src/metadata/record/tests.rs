@@ -65,6 +65,8 @@ fn record() -> impl Strategy<Value = Record> {
         (uuid(), partitions()).prop_map(|(topic_id, partitions)| Record::PartitionsAdded { topic_id, partitions }),
         (any::<Option<i32>>(), overrides())
             .prop_map(|(node_id, configs)| Record::BrokerConfigChanged { node_id, configs }),
+        (".{0,20}", overrides()).prop_map(|(group, configs)| Record::GroupConfigChanged { group, configs }),
+        (".{0,20}", overrides()).prop_map(|(name, configs)| Record::ClientMetricsChanged { name, configs }),
         any::<i64>().prop_map(|next| Record::ProducerIdsAllocated { next }),
         (".{0,20}", any::<i16>()).prop_map(|(name, level)| Record::FeatureLevelChanged { name, level }),
         (entity(), limits()).prop_map(|(entity, limits)| Record::ClientQuotaChanged { entity, limits }),
@@ -138,6 +140,11 @@ fn version_1_is_these_bytes() {
                 limits
             },
         },
+        Record::GroupConfigChanged {
+            group: "readers".to_owned(),
+            configs: [("consumer.session.timeout.ms".to_owned(), "50000".to_owned())].into(),
+        },
+        Record::ClientMetricsChanged { name: "all of them".to_owned(), configs: Overrides::new() },
         Record::FeatureLevelChanged { name: "metadata.version".to_owned(), level: 30 },
     ];
     let written: Vec<String> =

@@ -21,6 +21,8 @@ mod kind {
     pub(super) const BROKER_CONFIG_CHANGED: u8 = 7;
     pub(super) const PRODUCER_IDS_ALLOCATED: u8 = 8;
     pub(super) const CLIENT_QUOTA_CHANGED: u8 = 9;
+    pub(super) const GROUP_CONFIG_CHANGED: u8 = 10;
+    pub(super) const CLIENT_METRICS_CHANGED: u8 = 11;
     pub(super) const FEATURE_LEVEL_CHANGED: u8 = 12;
 }
 
@@ -65,6 +67,13 @@ struct PartitionsAdded {
 #[derive(Archive, Serialize, Deserialize)]
 struct BrokerConfigChanged {
     node_id: Option<i32>,
+    configs: Vec<Config>,
+}
+
+/// Of a group, and of a subscription to clients' metrics.
+#[derive(Archive, Serialize, Deserialize)]
+struct NamedConfigChanged {
+    name: String,
     configs: Vec<Config>,
 }
 
@@ -150,6 +159,14 @@ pub(super) fn encode(record: &Record) -> (u8, Vec<u8>) {
             kind::BROKER_CONFIG_CHANGED,
             payload!(BrokerConfigChanged { node_id: *node_id, configs: from_overrides(configs) }),
         ),
+        Record::GroupConfigChanged { group, configs } => (
+            kind::GROUP_CONFIG_CHANGED,
+            payload!(NamedConfigChanged { name: group.clone(), configs: from_overrides(configs) }),
+        ),
+        Record::ClientMetricsChanged { name, configs } => (
+            kind::CLIENT_METRICS_CHANGED,
+            payload!(NamedConfigChanged { name: name.clone(), configs: from_overrides(configs) }),
+        ),
         Record::FeatureLevelChanged { name, level } => {
             (kind::FEATURE_LEVEL_CHANGED, payload!(FeatureLevelChanged { name: name.clone(), level: *level }))
         }
@@ -201,6 +218,14 @@ pub(super) fn decode(kind: u8, payload: &[u8]) -> Option<Record> {
         kind::BROKER_CONFIG_CHANGED => {
             let r = read!(BrokerConfigChanged);
             Record::BrokerConfigChanged { node_id: r.node_id, configs: to_overrides(r.configs) }
+        }
+        kind::GROUP_CONFIG_CHANGED => {
+            let r = read!(NamedConfigChanged);
+            Record::GroupConfigChanged { group: r.name, configs: to_overrides(r.configs) }
+        }
+        kind::CLIENT_METRICS_CHANGED => {
+            let r = read!(NamedConfigChanged);
+            Record::ClientMetricsChanged { name: r.name, configs: to_overrides(r.configs) }
         }
         kind::FEATURE_LEVEL_CHANGED => {
             let r = read!(FeatureLevelChanged);
