@@ -16,8 +16,8 @@ use crate::driver::ring::{self, StartupError};
 use crate::listen;
 use crate::metadata::Image;
 use crate::pump;
-use crate::shard::{Ready, Shard};
 use crate::shard::connections::ListenerInfo;
+use crate::shard::{Ready, Shard};
 
 /// Memory that a node uses unless told otherwise (`skein.memory`), in bytes: enough for full speed on a few cores,
 /// little enough for a laptop.

@@ -202,6 +202,7 @@ impl Shard {
         let Setup { id, count, config, listeners, store, image, controller, seed, ready } = setup;
         assert!(id < count, "shards are numbered from 0");
         assert_eq!(controller.is_some(), id == 0, "the controller lives on shard 0");
+        let is_watched = !config.admin.is_empty();
         let slots = (config.network.fetch_sessions_max as usize / count).max(1);
         let mut shard = Self {
             id,
@@ -232,7 +233,7 @@ impl Shard {
             spare_produce: Vec::new(),
             spare_fetch: Vec::new(),
             woken: Vec::new(),
-            metrics: Metrics::default(),
+            metrics: Metrics::new(is_watched),
             reporting: None,
         };
         shard.open_metadata_log();

@@ -1,7 +1,7 @@
-//! `decode`, `encode` and `into_owned`.
+//! `decode`, `encode`, `into_owned` and `errors`.
 
 use crate::schema::{Api, Field, Kind, Scalar};
-use crate::types::{Struct, default_value, fields_borrow, ident, is_null_by_default, put};
+use crate::types::{Struct, default_value, fields_borrow, ident, inner_fields, is_null_by_default, put, snake};
 
 /// Whether something holds for all versions of a struct, for none, or under a condition.
 enum When {
@@ -76,7 +76,68 @@ pub(crate) fn message(out: &mut String, this: &Struct<'_>) {
     put(out, "        fn decode(reader: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError> {");
     put(out, &format!("            {name}::decode(reader, version)\n        }}\n"));
     put(out, "        fn encode(&self, out: &mut Vec<u8>, version: i16) {");
-    put(out, &format!("            {name}::encode(self, out, version);\n        }}\n    }}\n"));
+    put(out, &format!("            {name}::encode(self, out, version);\n        }}\n"));
+    put(out, "        fn errors(&self, each: &mut dyn FnMut(i16)) {");
+    put(out, &format!("            {name}::errors(self, each);\n        }}\n    }}\n"));
+}
+
+/// The error codes that a struct tells: its own and those of the structs in it. Not for structs that have none, but for
+/// messages always.
+pub(crate) fn errors(out: &mut String, this: &Struct<'_>) {
+    if !this.is_message() && !tells_errors(this.fields) {
+        return;
+    }
+    let mut body = String::new();
+    for field in this.fields {
+        let (name, is_optional) = (ident(field), field.nullable_from.is_some());
+        match &field.kind {
+            Kind::Scalar(Scalar::Int16) if is_error(field) => {
+                put(&mut body, &format!("            each(self.{name});"))
+            }
+            Kind::Struct(fields) if tells_errors(fields) && is_optional => {
+                put(&mut body, &format!("            if let Some({name}) = &self.{name} {{ {name}.errors(each); }}"));
+            }
+            Kind::Struct(fields) if tells_errors(fields) => {
+                put(&mut body, &format!("            self.{name}.errors(each);"));
+            }
+            Kind::Array(_) if inner_fields(&field.kind).is_some_and(tells_errors) => {
+                let flatten = if is_optional { ".iter().flatten()" } else { "" };
+                let items = if is_optional { "" } else { "&" };
+                put(
+                    &mut body,
+                    &format!("            for item in {items}self.{name}{flatten} {{ item.errors(each); }}"),
+                );
+            }
+            _ => {}
+        }
+    }
+    let each = if body.is_empty() { "_each" } else { "each" };
+    put(out, "        /// Calls `each` with every error code that it tells, 0 (none) included.");
+    put(out, &format!("        pub fn errors(&self, {each}: &mut dyn FnMut(i16)) {{\n{body}        }}\n"));
+}
+
+fn is_error(field: &Field) -> bool {
+    field.name == "error_code"
+}
+
+fn tells_errors(fields: &[Field]) -> bool {
+    fields.iter().any(|field| is_error(field) || inner_fields(&field.kind).is_some_and(tells_errors))
+}
+
+/// The function that finds the error codes in the body of any response.
+pub(crate) fn errors_of_response(out: &mut String, apis: &[Api]) {
+    put(out, "/// Calls `each` with every error code in the body of a response, 0 (none) included.");
+    put(out, "///\n/// # Errors\n/// If the bytes are not the body of such a response.");
+    put(
+        out,
+        "pub fn errors_of_response(key: ApiKey, version: i16, body: &[u8], each: &mut dyn FnMut(i16)) -> Result<(), crate::DecodeError> {",
+    );
+    put(out, "    let mut reader = crate::Reader::new(body);\n    match key {");
+    for Api { name, .. } in apis {
+        let module = snake(name);
+        put(out, &format!("        ApiKey::{name} => {module}::Response::decode(&mut reader, version)?.errors(each),"));
+    }
+    put(out, "    }\n    Ok(())\n}\n");
 }
 
 pub(crate) fn decode(out: &mut String, this: &Struct<'_>) {

@@ -43,6 +43,7 @@ pub(crate) fn generate(apis: &[Api]) -> String {
     let mut out = String::from("use std::fmt;\nuse std::ops::RangeInclusive;\n\n");
     api_key(&mut out, apis);
     for_each_api(&mut out, apis);
+    codec::errors_of_response(&mut out, apis);
     for api in apis {
         module(&mut out, api);
     }
@@ -130,6 +131,7 @@ fn structs(out: &mut String, this: &Struct<'_>) {
     codec::decode(out, this);
     codec::encode(out, this);
     codec::into_owned(out, this);
+    codec::errors(out, this);
     put(out, "    }\n");
     for field in this.fields {
         let Some(fields) = inner_fields(&field.kind) else { continue };
@@ -251,7 +253,7 @@ fn is_default_derivable(fields: &[Field]) -> bool {
     })
 }
 
-fn inner_fields(kind: &Kind) -> Option<&[Field]> {
+pub(crate) fn inner_fields(kind: &Kind) -> Option<&[Field]> {
     match kind {
         Kind::Scalar(_) => None,
         Kind::Struct(fields) => Some(fields),
@@ -287,7 +289,7 @@ fn pascal(name: &str) -> String {
     name.split('_').map(|word| word[..1].to_uppercase() + &word[1..]).collect()
 }
 
-fn snake(name: &str) -> String {
+pub(crate) fn snake(name: &str) -> String {
     let mut snake = String::new();
     for (position, c) in name.char_indices() {
         if c.is_ascii_uppercase() && position > 0 {

@@ -20,6 +20,9 @@ pub trait Message<'a>: Sized + Default {
     /// If the version is not in [`ApiKey::valid_versions`].
     fn encode(&self, out: &mut Vec<u8>, version: i16);
 
+    /// Calls `each` with every error code that the message tells, 0 (none) included.
+    fn errors(&self, each: &mut dyn FnMut(i16));
+
     /// Decodes a body that has to fill `bytes` exactly.
     ///
     /// # Errors
@@ -50,7 +53,30 @@ pub trait Request<'a>: Message<'a> {
 #[cfg(test)]
 mod tests {
     use super::Message;
-    use crate::api::metadata;
+    use crate::ApiKey;
+    use crate::api::{create_topics, errors_of_response, heartbeat, metadata};
+
+    #[test]
+    fn every_error_of_an_answer_is_found_wherever_it_stands() {
+        let topic = |error_code| create_topics::ResponseTopics { error_code, ..Default::default() };
+        let response = create_topics::Response { topics: vec![topic(36), topic(0)], ..Default::default() };
+        let mut found = Vec::new();
+        response.errors(&mut |code| found.push(code));
+        assert_eq!(found, [36, 0]);
+
+        let mut body = Vec::new();
+        response.encode(&mut body, 7);
+        found.clear();
+        errors_of_response(ApiKey::CreateTopics, 7, &body, &mut |code| found.push(code)).expect("just encoded");
+        assert_eq!(found, [36, 0]);
+        assert!(errors_of_response(ApiKey::CreateTopics, 7, &body[..5], &mut |_| {}).is_err());
+
+        let mut body = Vec::new();
+        heartbeat::Response { error_code: 27, ..Default::default() }.encode(&mut body, 4);
+        found.clear();
+        errors_of_response(ApiKey::Heartbeat, 4, &body, &mut |code| found.push(code)).expect("just encoded");
+        assert_eq!(found, [27]);
+    }
 
     #[test]
     fn what_follows_a_message_is_passed_over_only_where_that_is_asked_for() {

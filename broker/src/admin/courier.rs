@@ -12,6 +12,7 @@ use replication::wake::Doorbell;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
+use crate::shard::lags::GroupLag;
 use crate::shard::mail::Mail;
 use crate::shard::report::{Health, Inquiry, Report, Told};
 
@@ -26,6 +27,7 @@ pub(super) type Answers<T> = Vec<Option<Arc<T>>>;
 pub(super) enum Asked {
     Health(oneshot::Sender<Answers<Health>>),
     Reports(oneshot::Sender<Answers<Report>>),
+    Lags(oneshot::Sender<Answers<Vec<GroupLag>>>),
 }
 
 /// One question to all shards and those who wait for the answers.
@@ -94,30 +96,37 @@ pub(super) struct Courier {
     requests: mpsc::Receiver<Asked>,
     health: Round<Health>,
     reports: Round<Report>,
+    lags: Round<Vec<GroupLag>>,
 }
 
 impl Courier {
     pub(super) fn new(doorbell: Arc<Doorbell>, bell: Arc<Notify>, requests: mpsc::Receiver<Asked>) -> Self {
-        Self { doorbell, bell, requests, health: Round::new(Inquiry::Health), reports: Round::new(Inquiry::Report) }
+        let health = Round::new(Inquiry::Health);
+        let reports = Round::new(Inquiry::Report);
+        let lags = Round::new(Inquiry::Lags);
+        Self { doorbell, bell, requests, health, reports, lags }
     }
 
     /// Works as long as somebody may ask.
     pub(super) async fn run(mut self, delivered: oneshot::Receiver<Mailboxes<Mail>>) {
-        let Ok(mut mailboxes) = delivered.await else { return };
+        let Some(mut mailboxes) = self.await_shards(delivered).await else { return };
         let shards = mailboxes.receivers.iter().flatten().count();
         self.health.resize(shards);
         self.reports.resize(shards);
+        self.lags.resize(shards);
         loop {
             self.take_mail(&mut mailboxes);
             let now = Instant::now();
             self.health.settle(now);
             self.reports.settle(now);
+            self.lags.settle(now);
             self.doorbell.drowsy();
             if mailboxes.receivers.iter().flatten().any(|receiver| !receiver.is_empty()) {
                 self.doorbell.awake();
                 continue;
             }
-            let deadline = [self.health.deadline, self.reports.deadline].into_iter().flatten().min();
+            let deadline =
+                [self.health.deadline, self.reports.deadline, self.lags.deadline].into_iter().flatten().min();
             let asked = tokio::select! {
                 () = self.bell.notified() => None,
                 () = tokio::time::sleep_until(deadline.unwrap_or(now)), if deadline.is_some() => None,
@@ -130,7 +139,24 @@ impl Courier {
             match asked {
                 Some(Asked::Health(waiter)) => self.health.join(waiter, &mut mailboxes),
                 Some(Asked::Reports(waiter)) => self.reports.join(waiter, &mut mailboxes),
+                Some(Asked::Lags(waiter)) => self.lags.join(waiter, &mut mailboxes),
                 None => {}
+            }
+        }
+    }
+
+    /// Waits for the shards' mailboxes; who asks before is told that there are no shards.
+    async fn await_shards(&mut self, mut delivered: oneshot::Receiver<Mailboxes<Mail>>) -> Option<Mailboxes<Mail>> {
+        loop {
+            let asked = tokio::select! {
+                mailboxes = &mut delivered => return mailboxes.ok(),
+                asked = self.requests.recv() => asked?,
+            };
+            // Who has hung up needs no answer.
+            match asked {
+                Asked::Health(waiter) => drop(waiter.send(Vec::new())),
+                Asked::Reports(waiter) => drop(waiter.send(Vec::new())),
+                Asked::Lags(waiter) => drop(waiter.send(Vec::new())),
             }
         }
     }
@@ -141,6 +167,7 @@ impl Courier {
                 match mail {
                     Mail::Told(Told::Health(health)) => self.health.told(shard, health),
                     Mail::Told(Told::Report(report)) => self.reports.told(shard, *report),
+                    Mail::Told(Told::Lags(lags)) => self.lags.told(shard, lags),
                     other => unreachable!("shards tell the admin thread nothing but answers: {other:?}"),
                 }
             }

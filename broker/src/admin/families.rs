@@ -35,6 +35,8 @@ families! {
     CONNECTIONS_OPENED = Counter "skein_connections_opened_total" ["shard"] "Connections that came in.";
     CONNECTIONS_MALFORMED = Counter "skein_connections_malformed_total" ["shard"]
         "Connections closed because of what they sent.";
+    THROTTLES = Counter "skein_throttles_total" ["shard"] "How often connections were muted by a quota.";
+    THROTTLED = Counter "skein_throttle_seconds_total" ["shard"] "For how long together.";
     RECEIVED = Counter "skein_received_bytes_total" ["shard"] "Bytes that came in on connections.";
     SENT = Counter "skein_sent_bytes_total" ["shard"] "Bytes that went out on connections.";
 
@@ -66,6 +68,12 @@ families! {
     TOPIC_LOG_BYTES = Gauge "skein_topic_log_bytes" ["topic"] "Bytes of the logs of all partitions.";
     TOPIC_START = Gauge "skein_topic_log_start_offset" ["topic"] "First offsets of all partitions, added up.";
     TOPIC_END = Gauge "skein_topic_high_watermark" ["topic"] "High watermarks of all partitions, added up.";
+
+    GROUP_LAG_RECORDS = Gauge "skein_group_lag_records" ["group", "topic"]
+        "Records that the group has not consumed yet, by its committed offsets.";
+    GROUP_LAG_SECONDS = Gauge "skein_group_lag_seconds" ["group", "topic"]
+        "Age of the oldest record that the group has not consumed yet; 0 if there is none.";
+    GROUP_PARTITIONS = Gauge "skein_group_partitions" ["group", "topic"] "Partitions with a committed offset of the group.";
 }
 
 #[cfg(test)]

@@ -54,9 +54,6 @@ impl Site {
 
     /// The answers of all shards; none before there are shards.
     pub(super) async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<Answers<T>>) -> Asked) -> Answers<T> {
-        if self.phase() == Phase::Starting {
-            return Vec::new();
-        }
         let (sender, answers) = oneshot::channel();
         match self.requests.send(ask(sender)).await {
             Ok(()) => answers.await.unwrap_or_default(),
@@ -95,8 +92,8 @@ fn adopt(listener: TcpListener) -> io::Result<tokio::net::TcpListener> {
 }
 
 async fn metrics_page(State(site): State<Site>) -> impl IntoResponse {
-    let reports = site.ask(Asked::Reports).await;
-    ([(header::CONTENT_TYPE, CONTENT_TYPE)], metrics::page(&reports, &metrics::Process::of(&site)))
+    let (reports, lags) = tokio::join!(site.ask(Asked::Reports), site.ask(Asked::Lags));
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], metrics::page(&reports, &lags, &metrics::Process::of(&site)))
 }
 
 async fn healthz(State(site): State<Site>) -> impl IntoResponse {

@@ -8,8 +8,10 @@ use super::Phase;
 use super::courier::Answers;
 use super::exposition::{Family, Page, seconds};
 use super::families::*;
+use super::groups;
 use super::http::Site;
 use super::topics::{self, Sums};
+use crate::shard::lags::GroupLag;
 use crate::shard::report::Report;
 
 /// What is known of the process without asking a shard.
@@ -50,7 +52,7 @@ fn usage() -> Option<(f64, u64)> {
 }
 
 /// The page. A shard that was silent has no samples but that it is not up.
-pub(super) fn page(reports: &Answers<Report>, process: &Process) -> String {
+pub(super) fn page(reports: &Answers<Report>, lags: &Answers<Vec<GroupLag>>, process: &Process) -> String {
     let mut page = Page::default();
     of_process(&mut page, process);
     let mut up = page.family(&SHARD_UP);
@@ -67,6 +69,7 @@ pub(super) fn page(reports: &Answers<Report>, process: &Process) -> String {
     of_journals(&mut page, &shards);
     of_stores(&mut page, &shards);
     of_topics(&mut page, &shards);
+    of_groups(&mut page, lags);
     page.into_text()
 }
 
@@ -117,6 +120,11 @@ fn of_connections(page: &mut Page, shards: &[Shard<'_>]) {
     each(page, shards, &CONNECTIONS, |report| report.connections.open as u64);
     each(page, shards, &CONNECTIONS_OPENED, |report| report.connections.opened);
     each(page, shards, &CONNECTIONS_MALFORMED, |report| report.connections.malformed);
+    each(page, shards, &THROTTLES, |report| report.connections.throttles);
+    let mut throttled = page.family(&THROTTLED);
+    for Shard { number, report } in shards {
+        throttled.sample(&[number], seconds(report.connections.throttled_ns));
+    }
     each(page, shards, &RECEIVED, |report| report.connections.received_bytes);
     each(page, shards, &SENT, |report| report.connections.sent_bytes);
 }
@@ -194,4 +202,21 @@ fn of_topics(page: &mut Page, shards: &[Shard<'_>]) {
     count(&TOPIC_LOG_BYTES, |sums| sums.size_bytes);
     count(&TOPIC_START, |sums| sums.start_offsets);
     count(&TOPIC_END, |sums| sums.high_watermarks);
+}
+
+fn of_groups(page: &mut Page, lags: &Answers<Vec<GroupLag>>) {
+    let lags: Vec<&GroupLag> = lags.iter().flatten().flat_map(|lags| lags.iter()).collect();
+    let lags = groups::furthest_behind(&lags);
+    let mut records = page.family(&GROUP_LAG_RECORDS);
+    for lag in &lags {
+        records.sample(&[&lag.group, &lag.topic], lag.records);
+    }
+    let mut age = page.family(&GROUP_LAG_SECONDS);
+    for lag in &lags {
+        age.sample(&[&lag.group, &lag.topic], seconds(lag.age_ms.saturating_mul(1_000_000)));
+    }
+    let mut partitions = page.family(&GROUP_PARTITIONS);
+    for lag in &lags {
+        partitions.sample(&[&lag.group, &lag.topic], lag.partitions);
+    }
 }

@@ -14,17 +14,21 @@
 //! | [`http`] | the paths, the listeners, bounds of connections |
 //! | [`courier`] | asking every shard, once for all who wait |
 //! | [`health`] | what `/healthz` and `/readyz` say |
-//! | [`metrics`], [`families`], [`topics`] | from the shards' reports to `/metrics` |
+//! | [`metrics`], [`families`], [`topics`], [`groups`] | from the shards' reports to `/metrics` |
 //! | [`exposition`] | Prometheus' text format |
 #![forbid(unsafe_code)]
 
 mod courier;
 mod exposition;
 mod families;
+mod groups;
 mod health;
 mod http;
 mod metrics;
 mod topics;
+
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

@@ -137,6 +137,11 @@ impl Connections {
         self.places.get_mut(id.0 as usize)?.open.as_mut()
     }
 
+    /// Whether the connection has not ended.
+    pub(crate) fn is_open(&mut self, key: ConnectionKey) -> bool {
+        self.by_key(key).is_some_and(|open| !open.ended)
+    }
+
     fn by_key(&mut self, key: ConnectionKey) -> Option<&mut Open> {
         let place = self.places.get_mut(key.id.0 as usize)?;
         if place.generation == key.generation { place.open.as_mut() } else { None }
@@ -504,6 +509,7 @@ impl Shard {
             message.encode(&mut body, version);
             return self.respond_body(responder, &body);
         }
+        self.metrics.told_by(message);
         let answer = Answer::of(self.answer_buffer(), version, responder.correlation_id, message);
         self.respond(responder, answer);
     }
@@ -511,6 +517,7 @@ impl Shard {
     /// Answers a request with a body that another state machine, or shard, has encoded.
     pub(super) fn respond_body(&mut self, responder: Responder, body: &[u8]) {
         let Responder { key, version, correlation_id, .. } = responder;
+        self.metrics.told_in(key, version, body);
         let answer = if self.may_throttle(responder) {
             let mut body = body.to_vec();
             self.throttle_answer(responder, &mut body);

@@ -157,7 +157,8 @@ impl Shard {
             for partition in topic.partitions.iter() {
                 let wanted = Wanted {
                     partition: partition.partition,
-                    current_leader_epoch: partition.current_leader_epoch,
+                    // Every negative epoch is none, as in Kafka.
+                    current_leader_epoch: partition.current_leader_epoch.max(-1),
                     fetch_offset: partition.fetch_offset,
                     last_fetched_epoch: partition.last_fetched_epoch,
                     max_bytes: partition.partition_max_bytes,
@@ -495,8 +496,11 @@ impl Shard {
 }
 
 impl Shard {
-    /// Counts what an answer is about to tell.
+    /// Counts what an answer is about to tell. A client that has gone is told nothing.
     fn count_fetched(&mut self, fetch: &Fetch) {
+        if !self.connections.is_open(fetch.responder.connection) {
+            return;
+        }
         for part in fetch.parts.iter().filter(|part| part.told) {
             self.metrics.told(fetch.responder.key, part.answer.error);
             let bytes = part.answer.bytes();

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use net::ApiKey;
+use net::{ApiKey, Message};
 use rustc_hash::FxHashMap;
 use storage::LogId;
 use storage::latency::Latencies;
@@ -26,10 +26,15 @@ pub(crate) struct Metrics {
     pub(super) connections_opened: u64,
     /// Connections that were closed because of what they sent.
     pub(super) connections_malformed: u64,
+    /// How often connections were muted by a quota, and for how long together.
+    pub(super) throttles: u64,
+    pub(super) throttled_ns: u64,
     pub(super) received_bytes: u64,
     pub(super) sent_bytes: u64,
     /// What fetches of this shard's connections got, by log.
     pub(super) fetched: FxHashMap<LogId, Moved>,
+    /// Whether somebody can ask: answers that another state machine has encoded are looked through for errors.
+    is_watched: bool,
 }
 
 /// One API's counters.
@@ -67,21 +72,23 @@ impl Moved {
     }
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
+impl Metrics {
+    /// All at 0. `is_watched` says whether there is an admin endpoint.
+    pub(super) fn new(is_watched: bool) -> Self {
         Self {
             apis: Box::new(std::array::from_fn(|_| Api::default())),
             errors: BTreeMap::new(),
             connections_opened: 0,
             connections_malformed: 0,
+            throttles: 0,
+            throttled_ns: 0,
             received_bytes: 0,
             sent_bytes: 0,
             fetched: FxHashMap::default(),
+            is_watched,
         }
     }
-}
 
-impl Metrics {
     fn api_mut(&mut self, key: ApiKey) -> &mut Api {
         &mut self.apis[key as usize]
     }
@@ -103,9 +110,29 @@ impl Metrics {
 
     /// A client is told of an error; no error counts for nothing.
     pub(super) fn told(&mut self, key: ApiKey, error: ErrorCode) {
-        if error != ErrorCode::None {
-            *self.errors.entry((key, error.code())).or_default() += 1;
+        count_error(&mut self.errors, key, error.code());
+    }
+
+    /// A client is told what a message says.
+    pub(super) fn told_by<'a, M: Message<'a>>(&mut self, message: &M) {
+        if self.is_watched {
+            message.errors(&mut |code| count_error(&mut self.errors, M::KEY, code));
         }
+    }
+
+    /// A client is told what an encoded body says.
+    pub(super) fn told_in(&mut self, key: ApiKey, version: i16, body: &[u8]) {
+        if self.is_watched {
+            let count = &mut |code| count_error(&mut self.errors, key, code);
+            let known = net::api::errors_of_response(key, version, body, count);
+            debug_assert!(known.is_ok(), "an answer of {key} version {version} can be decoded: {known:?}");
+        }
+    }
+
+    /// A connection was muted by a quota.
+    pub(super) fn throttled(&mut self, wait_ns: u64) {
+        self.throttles += 1;
+        self.throttled_ns = self.throttled_ns.saturating_add(wait_ns);
     }
 
     /// A fetch has given away records.
@@ -119,13 +146,21 @@ impl Metrics {
     }
 }
 
+fn count_error(errors: &mut BTreeMap<(ApiKey, i16), u64>, key: ApiKey, code: i16) {
+    if code != ErrorCode::None.code() {
+        *errors.entry((key, code)).or_default() += 1;
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use net::api::heartbeat;
+
     use super::*;
 
     #[test]
     fn every_api_that_is_served_has_a_place() {
-        let mut metrics = Metrics::default();
+        let mut metrics = Metrics::new(false);
         for &key in crate::metadata::api::SERVED {
             metrics.requested(key);
             metrics.answered(key, 1_000_000);
@@ -136,10 +171,23 @@ mod tests {
 
     #[test]
     fn the_absence_of_an_error_is_not_counted() {
-        let mut metrics = Metrics::default();
+        let mut metrics = Metrics::new(false);
         metrics.told(ApiKey::Fetch, ErrorCode::None);
         metrics.told(ApiKey::Fetch, ErrorCode::OffsetOutOfRange);
         metrics.told(ApiKey::Fetch, ErrorCode::OffsetOutOfRange);
         assert_eq!(metrics.errors.into_iter().collect::<Vec<_>>(), [((ApiKey::Fetch, 1), 2)]);
+    }
+
+    #[test]
+    fn errors_in_answers_are_found_only_while_somebody_can_ask() {
+        let refused = heartbeat::Response { error_code: ErrorCode::RebalanceInProgress.code(), ..Default::default() };
+        let mut body = Vec::new();
+        refused.encode(&mut body, 4);
+        for (is_watched, count) in [(true, 2), (false, 0)] {
+            let mut metrics = Metrics::new(is_watched);
+            metrics.told_by(&refused);
+            metrics.told_in(ApiKey::Heartbeat, 4, &body);
+            assert_eq!(metrics.errors.values().sum::<u64>(), count);
+        }
     }
 }

@@ -149,6 +149,7 @@ impl Shard {
 
     fn mute(&mut self, connection: ConnectionKey, wait_ns: u64) {
         if wait_ns > 0 {
+            self.metrics.throttled(wait_ns);
             let until_ns = self.now.monotonic_ns.saturating_add(wait_ns);
             if let Some(timer) = self.connections.mute(connection, until_ns) {
                 self.timers.arm(until_ns, timer);

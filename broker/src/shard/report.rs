@@ -13,6 +13,7 @@ use storage::LogId;
 use storage::latency::Distribution;
 use storage::store::metrics::Snapshot;
 
+use super::lags::{self, GroupLag};
 use super::mail::Mail;
 use super::metrics::Moved;
 use super::{Shard, Stopping};
@@ -28,6 +29,8 @@ pub enum Inquiry {
     Health,
     /// All it has counted.
     Report,
+    /// How far behind its groups are. Other shards are asked for that; the answer waits for them.
+    Lags,
 }
 
 /// The answer to an [`Inquiry`] of the same name.
@@ -37,6 +40,8 @@ pub enum Told {
     Health(Health),
     /// All it has counted.
     Report(Box<Report>),
+    /// The lags of the groups whose coordinators are here.
+    Lags(Vec<GroupLag>),
 }
 
 /// Whether a shard can do its work.
@@ -89,6 +94,10 @@ pub struct Connections {
     pub opened: u64,
     /// Closed because of what they sent.
     pub malformed: u64,
+    /// How often connections were muted by a quota.
+    pub throttles: u64,
+    /// For how long together, in nanoseconds.
+    pub throttled_ns: u64,
     /// Bytes that came in.
     pub received_bytes: u64,
     /// Bytes that went out.
@@ -136,6 +145,9 @@ impl Shard {
                 self.send(self.admin(), Mail::Told(Told::Health(health)));
             }
             Inquiry::Report => self.reporting = Some(Reporting::default()),
+            Inquiry::Lags => self.group_lags(lags::Told(Box::new(|shard, lags| {
+                shard.send(shard.admin(), Mail::Told(Told::Lags(lags)));
+            }))),
         }
     }
 
@@ -176,6 +188,8 @@ impl Shard {
                 open: self.connections.len(),
                 opened: metrics.connections_opened,
                 malformed: metrics.connections_malformed,
+                throttles: metrics.throttles,
+                throttled_ns: metrics.throttled_ns,
                 received_bytes: metrics.received_bytes,
                 sent_bytes: metrics.sent_bytes,
             },
