@@ -173,6 +173,7 @@ fn figures(outcome: &Outcome, with_cpu: bool) -> serde_json::Value {
     let cpu = |value: f64| with_cpu.then_some(value);
     json!({
         "seconds": outcome.elapsed.as_secs_f64(), "requests": outcome.requests, "records": outcome.records,
+        "refused": outcome.refused,
         "payload_bytes": outcome.payload_bytes, "requests_per_second": outcome.requests_per_second(),
         "latency_us": { "p50": us(0.5), "p95": us(0.95), "p99": us(0.99), "p999": us(0.999), "max": us(1.0) },
         "server_cpu_us_per_request": cpu(outcome.cpu_us_per_request()),
@@ -194,6 +195,10 @@ fn sentences(outcome: &Outcome, with_cpu: bool) -> String {
         us(0.999),
         us(1.0)
     );
+    if outcome.refused > 0 {
+        let refused = grouped(outcome.refused);
+        text += &format!("\n{refused} requests refused for want of room, which are in no other figure");
+    }
     if with_cpu {
         text += &format!(
             "\nbroker CPU {:.2} µs a request, {:.3} s/GiB",

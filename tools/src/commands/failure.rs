@@ -36,6 +36,14 @@ impl Failure {
         Self::Failed { message: message.into(), remedy: Some(remedy.into()) }
     }
 
+    /// What happened, in one line.
+    pub(super) fn text(&self) -> String {
+        match self {
+            Self::Failed { message, .. } | Self::Usage(message) => message.clone(),
+            Self::ClosedPipe | Self::Told => String::new(),
+        }
+    }
+
     /// Tells the person, and gives back the process's exit code.
     pub(super) fn report(self) -> ExitCode {
         match self {

@@ -20,6 +20,7 @@ mod signal;
 mod start;
 mod text;
 mod time;
+mod top;
 mod topic;
 
 use std::process::ExitCode;
@@ -62,6 +63,8 @@ enum Command {
     Group(group::Command),
     /// Show the cluster and its brokers
     Cluster(cluster::Args),
+    /// Watch a node: throughput, lags, slow requests
+    Top(top::Args),
     /// Look into log segment files, without a broker
     #[command(subcommand)]
     Log(log::Command),
@@ -84,6 +87,7 @@ pub fn main() -> ExitCode {
         Command::Consume(args) => consume::run(args),
         Command::Group(command) => group::run(command),
         Command::Cluster(args) => cluster::run(args),
+        Command::Top(args) => top::run(&args),
         Command::Log(command) => log::run(command),
         Command::Bench(command) => bench::run(command),
         Command::Completion(args) => completion::run(args),

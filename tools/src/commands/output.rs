@@ -36,6 +36,39 @@ pub(super) fn print_json(value: &Value) -> Outcome {
     print(&format!("{value:#}"))
 }
 
+/// What a command has done, one thing after another: a sentence each as it is done, or one JSON array at the end.
+#[derive(Debug)]
+pub(super) struct Done {
+    output: Output,
+    documents: Vec<Value>,
+}
+
+impl Done {
+    /// Nothing so far.
+    pub(super) fn new(args: OutputArgs) -> Self {
+        Self { output: args.output, documents: Vec::new() }
+    }
+
+    /// Something was done.
+    pub(super) fn tell(&mut self, sentence: &str, document: Value) -> Outcome {
+        match self.output {
+            Output::Text => print(sentence),
+            Output::Json => {
+                self.documents.push(document);
+                Ok(())
+            }
+        }
+    }
+
+    /// The end, which may be a failure: what was done before is told all the same.
+    pub(super) fn finish(self, outcome: Outcome) -> Outcome {
+        if self.output == Output::Json {
+            print_json(&Value::Array(self.documents))?;
+        }
+        outcome
+    }
+}
+
 /// Lays out rows under headings. Columns whose heading starts with `>` are numbers, aligned to the right.
 pub(super) fn table(headings: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();

@@ -53,7 +53,13 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args) -> Outcome {
     start_logging(args.log.as_deref())?;
-    let flags = Flags { data: args.data, listen: args.listen, advertise: args.advertise, shards: args.shards, admin: args.admin };
+    let flags = Flags {
+        data: args.data,
+        listen: args.listen,
+        advertise: args.advertise,
+        shards: args.shards,
+        admin: args.admin,
+    };
     let text = args.config.as_ref().map(|path| read_properties(path)).transpose()?;
     let path = args.config.unwrap_or_default().display().to_string();
     let file = text.as_ref().map(|text| PropertiesFile { path: &path, text });
@@ -101,7 +107,9 @@ fn announce(serving: &Serving) {
     tracing::info!("{durability}");
     let admin: Vec<String> = serving.admin.iter().map(ToString::to_string).collect();
     if let Some(address) = admin.first() {
-        tracing::info!("metrics and health: http://{address}/metrics, /healthz, /readyz; try: skein top --admin http://{address}");
+        tracing::info!(
+            "metrics and health: http://{address}/metrics, /healthz, /readyz; try: skein top --admin http://{address}"
+        );
     }
     let first = addresses.first().cloned().unwrap_or_default();
     tracing::info!("try: skein topic create hello --bootstrap {first}");

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::connect::Connect;
 use super::failure::{Failure, Outcome, note};
-use super::output::{Output, OutputArgs, count, list, print, print_json, table};
+use super::output::{Done, Output, OutputArgs, count, list, print, print_json, table};
 use super::text::name_value;
 use crate::client::admin::{self, Config, NewTopic, TopicPartition};
 use crate::client::{Cluster, Code, Error, Isolation, Topic};
@@ -21,7 +21,8 @@ Examples:
   skein topic create orders
   skein topic create orders --partitions 6 --replication-factor 3
   skein topic create users --config cleanup.policy=compact --config retention.ms=-1
-  skein topic create orders --if-not-exists")]
+  skein topic create orders --if-not-exists
+  skein topic create orders --output json | jq -r '.[0].id'")]
     Create(CreateArgs),
     /// List topics
     #[command(after_help = "\
@@ -66,6 +67,9 @@ pub(super) struct CreateArgs {
 
     #[command(flatten)]
     connect: Connect,
+
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -114,6 +118,9 @@ pub(super) struct DeleteArgs {
 
     #[command(flatten)]
     connect: Connect,
+
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 pub(super) fn run(command: Command) -> Outcome {
@@ -126,6 +133,12 @@ pub(super) fn run(command: Command) -> Outcome {
 }
 
 fn create(args: &CreateArgs) -> Outcome {
+    let mut done = Done::new(args.output);
+    let outcome = create_each(args, &mut done);
+    done.finish(outcome)
+}
+
+fn create_each(args: &CreateArgs, done: &mut Done) -> Outcome {
     let mut cluster = args.connect.cluster()?;
     for name in &args.topics {
         let new = NewTopic {
@@ -137,14 +150,19 @@ fn create(args: &CreateArgs) -> Outcome {
         match admin::create_topic(&mut cluster, &new) {
             Ok(_) => {}
             Err(Error::Refused { code: Code::TOPIC_ALREADY_EXISTS, .. }) if args.if_not_exists => {
-                print(&format!("topic {name} exists already"))?;
+                done.tell(&format!("topic {name} exists already"), json!({"name": name, "created": false}))?;
                 continue;
             }
             Err(error) => return Err(error.into()),
         }
         cluster.await_topic(name)?;
-        let size = cluster.topic(name).map(size).unwrap_or_default();
-        print(&format!("created topic {name}{size}"))?;
+        let topic = cluster.topic(name);
+        let size = topic.map(size).unwrap_or_default();
+        let document = json!({
+            "name": name, "created": true, "id": topic.and_then(id), "partitions": topic.map(|topic| topic.partitions.len()),
+            "replicas": topic.map(replicas),
+        });
+        done.tell(&format!("created topic {name}{size}"), document)?;
         if args.config.iter().any(|(name, _)| name == "cleanup.policy") {
             for config in admin::topic_configs(&mut cluster, name)? {
                 if let Some(text) = stored_only(&config) {
@@ -158,8 +176,12 @@ fn create(args: &CreateArgs) -> Outcome {
 
 /// `: 3 partitions, 1 replica`.
 fn size(topic: &Topic) -> String {
-    let replicas = topic.partitions.first().map_or(0, |partition| partition.replicas.len());
-    format!(": {}, {}", count(topic.partitions.len(), "partition"), count(replicas, "replica"))
+    format!(": {}, {}", count(topic.partitions.len(), "partition"), count(replicas(topic), "replica"))
+}
+
+/// Replicas of each of its partitions.
+fn replicas(topic: &Topic) -> usize {
+    topic.partitions.first().map_or(0, |partition| partition.replicas.len())
 }
 
 /// The note that a topic's compaction is only stored, where its broker says so in the property's documentation. Other
@@ -176,7 +198,6 @@ fn list_topics(args: &ListArgs) -> Outcome {
     let mut cluster = args.connect.cluster()?;
     let mut topics = cluster.all_topics()?;
     topics.retain(|topic| args.internal || !topic.is_internal);
-    let replicas = |topic: &Topic| topic.partitions.first().map_or(0, |partition| partition.replicas.len());
     if args.output.output == Output::Json {
         let topics: Vec<_> = topics
             .iter()
@@ -304,17 +325,23 @@ fn to_text(described: &Described, all_configs: bool) -> String {
 }
 
 fn delete(args: &DeleteArgs) -> Outcome {
+    let mut done = Done::new(args.output);
+    let outcome = delete_each(args, &mut done);
+    done.finish(outcome)
+}
+
+fn delete_each(args: &DeleteArgs, done: &mut Done) -> Outcome {
     let mut cluster = args.connect.cluster()?;
     for name in &args.topics {
         match cluster.require_topics(std::slice::from_ref(name)) {
             Err(Error::NoTopic { .. }) if args.if_exists => {
-                print(&format!("there is no topic {name}"))?;
+                done.tell(&format!("there is no topic {name}"), json!({"name": name, "deleted": false}))?;
                 continue;
             }
             checked => checked?,
         }
         admin::delete_topic(&mut cluster, name)?;
-        print(&format!("deleted topic {name}"))?;
+        done.tell(&format!("deleted topic {name}"), json!({"name": name, "deleted": true}))?;
     }
     Ok(())
 }

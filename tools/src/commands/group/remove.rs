@@ -8,7 +8,7 @@ use crate::client::admin::{self, TopicPartition};
 use crate::client::{Cluster, Code, Error, group_admin};
 use crate::commands::connect::Connect;
 use crate::commands::failure::{Failure, Outcome};
-use crate::commands::output::{Output, OutputArgs, print, print_json, table};
+use crate::commands::output::{Done, Output, OutputArgs, print, print_json, table};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::commands) struct DeleteArgs {
@@ -22,6 +22,9 @@ pub(in crate::commands) struct DeleteArgs {
 
     #[command(flatten)]
     connect: Connect,
+
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -41,12 +44,18 @@ pub(in crate::commands) struct DeleteOffsetsArgs {
 }
 
 pub(super) fn delete(args: &DeleteArgs) -> Outcome {
+    let mut done = Done::new(args.output);
+    let outcome = delete_each(args, &mut done);
+    done.finish(outcome)
+}
+
+fn delete_each(args: &DeleteArgs, done: &mut Done) -> Outcome {
     let mut cluster = args.connect.cluster()?;
     for name in &args.groups {
         match group_admin::delete_group(&mut cluster, name) {
-            Ok(()) => print(&format!("deleted group {name}"))?,
+            Ok(()) => done.tell(&format!("deleted group {name}"), json!({"group": name, "deleted": true}))?,
             Err(Error::Refused { code: Code::GROUP_ID_NOT_FOUND, .. }) if args.if_exists => {
-                print(&format!("there is no group {name}"))?;
+                done.tell(&format!("there is no group {name}"), json!({"group": name, "deleted": false}))?;
             }
             Err(error) => return Err(explained(&mut cluster, name, error)),
         }

@@ -15,7 +15,7 @@ use storage::recovery::IDENTITY_FILE;
 use self::scan::{Damage, Found, Scan, check};
 use super::failure::{Failure, Outcome, note};
 use super::format::{Format, Part};
-use super::output::{Output, OutputArgs, count, grouped};
+use super::output::{Output, OutputArgs, count, grouped, print_json};
 use super::progress::Progress;
 use super::time;
 use crate::client::Fetched;
@@ -44,7 +44,8 @@ Exit code 1 and file, position and reason for each damaged file.
 
 Examples:
   skein log verify 00000000000000000000.log
-  skein log verify /var/lib/kafka/orders-0")]
+  skein log verify /var/lib/kafka/orders-0
+  skein log verify --output json /var/lib/kafka | jq '.[] | select(.ok | not)'")]
     Verify(VerifyArgs),
 }
 
@@ -67,6 +68,9 @@ pub(super) struct VerifyArgs {
     /// Files, or directories to search for *.log
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
+
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 pub(super) fn run(command: Command) -> Outcome {
@@ -268,21 +272,31 @@ fn verify(args: &VerifyArgs) -> Outcome {
     let progress = Progress::new(Some(total));
     let mut done = 0;
     let mut damaged = 0;
+    let mut documents = Vec::new();
+    let is_text = args.output.output == Output::Text;
     for path in &files {
         let name = path.file_name().unwrap_or_default().display().to_string();
         let verified = verify_file(path, |bytes| progress.update(done + bytes, &name))?;
         done += path.metadata().map_or(0, |metadata| metadata.len());
         match verified {
-            Ok(summary) => {
+            Ok(summary) if is_text => {
                 progress.aside(|| writeln!(io::stdout(), "{}: {}", path.display(), summary.text()))?;
             }
+            Ok(summary) => documents.push(summary.to_json(path)),
             Err(damage) => {
                 damaged += 1;
+                documents.push(json!({
+                    "file": path.display().to_string(), "ok": false, "position": damage.position,
+                    "reason": damage.reason,
+                }));
                 progress.aside(|| eprintln!("{}: position {}: {}", path.display(), damage.position, damage.reason));
             }
         }
     }
     progress.finish();
+    if !is_text {
+        print_json(&Value::Array(documents))?;
+    }
     if damaged == 0 {
         return Ok(());
     }
@@ -353,6 +367,14 @@ fn verify_file(path: &Path, mut progress: impl FnMut(u64)) -> Outcome<Result<Sum
 }
 
 impl Summary {
+    fn to_json(&self, path: &Path) -> Value {
+        json!({
+            "file": path.display().to_string(), "ok": true, "batches": self.batches, "records": self.records,
+            "first_offset": self.offsets.map(|(first, _)| first), "last_offset": self.offsets.map(|(_, last)| last),
+            "bytes": self.bytes, "unused_bytes": self.unused, "in_journal_from": self.in_journal_from,
+        })
+    }
+
     fn text(&self) -> String {
         let offsets = self.offsets.map(|(first, last)| format!(", offsets {first}..{last}")).unwrap_or_default();
         let unused = if self.unused > 0 { format!(", {} of them unused", grouped(self.unused)) } else { String::new() };
