@@ -37,6 +37,8 @@ const TESTS: &[(&str, fn())] = &[
         two_members_share_the_partitions_and_the_last_one_gets_all,
     ),
     ("the_cluster_is_described", the_cluster_is_described),
+    ("configurations_are_set_shown_and_unset", configurations_are_set_shown_and_unset),
+    ("what_cannot_be_configured_is_said_in_a_sentence", what_cannot_be_configured_is_said_in_a_sentence),
     ("a_group_is_reset_to_wherever_one_likes", a_group_is_reset_to_wherever_one_likes),
     ("an_active_group_is_neither_reset_nor_deleted", an_active_group_is_neither_reset_nor_deleted),
     ("a_group_and_its_offsets_are_deleted", a_group_and_its_offsets_are_deleted),
@@ -423,6 +425,60 @@ fn two_members_share_the_partitions_and_the_last_one_gets_all() {
     read.sort_unstable();
     let expected: Vec<u32> = (0..110).flat_map(|number| [number; 4]).collect();
     assert_eq!(read, expected, "every record once");
+}
+
+fn configurations_are_set_shown_and_unset() {
+    let topic = unique("configured");
+    done(&["topic", "create", &topic]);
+    assert!(
+        text(&["config", "get", "topic", &topic]).contains("nothing is set")
+            || !text(&["config", "get", "topic", &topic]).contains("retention.ms")
+    );
+    let said = text(&["config", "set", "topic", &topic, "retention.ms=60000", "cleanup.policy+=compact"]);
+    assert!(said.contains("retention.ms=60000") && said.contains("cleanup.policy+=compact"), "{said}");
+    let shown = text(&["config", "get", "topic", &topic]);
+    assert!(shown.contains("retention.ms    60000") && shown.contains("delete,compact"), "{shown}");
+    let one = json(&["config", "get", "topic", &topic, "retention.ms", "-o", "json"]);
+    assert_eq!((one[0]["value"].as_str(), one[0]["from"].as_str()), (Some("60000"), Some("topic")));
+    done(&["config", "set", "topic", &topic, "retention.ms=5", "--dry-run"]);
+    let listed = json(&["config", "list", "topic", "-o", "json"]);
+    let set: Vec<_> =
+        listed.as_array().expect("a list").iter().filter(|row| row["resource"] == topic.as_str()).collect();
+    assert_eq!(set.len(), 2, "{set:?}");
+    assert!(set.iter().any(|row| row["name"] == "retention.ms" && row["value"] == "60000"), "{set:?}");
+    done(&["config", "unset", "topic", &topic, "retention.ms", "cleanup.policy"]);
+    let back = json(&["config", "get", "topic", &topic, "retention.ms", "-o", "json"]);
+    assert_eq!(back[0]["own"], false);
+
+    let group = unique("configured-group");
+    done(&["config", "set", "group", &group, "consumer.session.timeout.ms=50000"]);
+    let shown = text(&["config", "get", "group", &group]);
+    assert!(shown.contains("consumer.session.timeout.ms") && shown.contains("50000"), "{shown}");
+    assert!(text(&["config", "list", "group"]).contains(&group));
+    done(&["config", "unset", "group", &group, "consumer.session.timeout.ms"]);
+    assert!(!text(&["config", "list", "group"]).contains(&group));
+
+    let metrics = unique("configured-metrics");
+    done(&["config", "set", "client-metrics", &metrics, "interval.ms=60000", "match=client_id=nobody.*"]);
+    assert!(text(&["config", "get", "client-metrics", &metrics]).contains("client_id=nobody.*"));
+    done(&["config", "unset", "client-metrics", &metrics, "interval.ms", "match"]);
+
+    done(&["config", "set", "broker-default", "log.cleaner.delete.retention.ms=86000000"]);
+    assert!(text(&["config", "get", "broker-default"]).contains("log.cleaner.delete.retention.ms    86000000"));
+    done(&["config", "unset", "broker-default", "log.cleaner.delete.retention.ms"]);
+    done(&["topic", "delete", &topic]);
+}
+
+fn what_cannot_be_configured_is_said_in_a_sentence() {
+    let topic = unique("misconfigured");
+    done(&["topic", "create", &topic]);
+    assert!(failing(&["config", "set", "topic", &topic, "retention.ms=many"]).contains("retention.ms"));
+    assert!(failing(&["config", "set", "topic", &topic, "retention.msec=1"]).contains("retention.ms"));
+    let said = failing(&["config", "get", "topic", &topic, "retension.ms"]);
+    assert!(said.contains("did you mean") && said.contains("retention.ms"), "{said}");
+    assert!(failing(&["config", "set", "topic", &unique("nowhere"), "retention.ms=1"]).contains("nowhere"));
+    assert!(failing(&["config", "set", "broker-default", "num.partitions=2"]).contains("num.partitions"));
+    done(&["topic", "delete", &topic]);
 }
 
 fn the_cluster_is_described() {

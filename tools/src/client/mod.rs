@@ -5,6 +5,7 @@
 //!   producer  records ─► batches ─► requests in flight, acknowledged in order
 //!   consumer  fetches in flight ─► batches ─► records
 //!   group     a member of a consumer group: join, sync, heartbeat, commit, leave
+//!   config_admin  what is set on topics, brokers, groups and client metrics
 //!   group_admin  groups from outside: lags, offsets, deletion
 //!   ────────
 //!   cluster     brokers, topics, leaders; one connection a broker
@@ -18,6 +19,7 @@ pub mod admin;
 mod assignor;
 mod cluster;
 mod code;
+pub mod config_admin;
 mod connection;
 mod consumer;
 mod consumer_protocol;

@@ -6,6 +6,7 @@
 mod bench;
 mod cluster;
 mod completion;
+mod config;
 mod connect;
 mod consume;
 mod dev;
@@ -61,6 +62,9 @@ enum Command {
     /// List, describe, reset and delete consumer groups
     #[command(subcommand)]
     Group(group::Command),
+    /// Show, set and unset configurations of topics, brokers, groups and client metrics
+    #[command(subcommand)]
+    Config(config::Command),
     /// Show the cluster and its brokers
     Cluster(cluster::Args),
     /// Watch a node: throughput, lags, slow requests
@@ -86,6 +90,7 @@ pub fn main() -> ExitCode {
         Command::Produce(args) => produce::run(args),
         Command::Consume(args) => consume::run(args),
         Command::Group(command) => group::run(command),
+        Command::Config(command) => config::run(command),
         Command::Cluster(args) => cluster::run(args),
         Command::Top(args) => top::run(&args),
         Command::Log(command) => log::run(command),
