@@ -211,27 +211,21 @@ pub struct Batch<'a> {
 impl<'a> Batch<'a> {
     /// The batch at the start of `bytes`; what follows it is not looked at. Checks length and magic, nothing else.
     pub fn first(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let present = bytes.len();
-        // The magic decides what the other fields mean; formats before v2 have it at the same place.
-        if present > MAGIC_AT {
-            match bytes[MAGIC_AT] as i8 {
-                MAGIC => {}
-                magic @ 0..MAGIC => return Err(Malformed::OldMagic { magic }),
-                magic => return Err(Malformed::UnknownMagic { magic }),
-            }
-        }
-        if present < HEADER_BYTES {
-            return Err(Malformed::HeaderCut { present });
-        }
-        let length = get_i32(bytes, BATCH_LENGTH);
-        let announced = match usize::try_from(length) {
-            Ok(length) if length + LENGTH_PREFIX_BYTES >= HEADER_BYTES => length + LENGTH_PREFIX_BYTES,
-            _ => return Err(Malformed::LengthTooSmall { length }),
-        };
+        let (present, announced) = (bytes.len(), announced(bytes)?);
         if present < announced {
             return Err(Malformed::BatchCut { present, announced });
         }
         Ok(Self { bytes: &bytes[..announced] })
+    }
+
+    /// A batch whose header alone is at hand, at the start of `bytes`: it shows the header's fields, and no records.
+    pub(crate) fn head(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        announced(bytes).map(|_| Self { bytes: &bytes[..HEADER_BYTES] })
+    }
+
+    /// Size of the whole batch by its length field.
+    pub(crate) fn announced_bytes(&self) -> usize {
+        self.batch_length() as usize + LENGTH_PREFIX_BYTES
     }
 
     /// The batch's bytes, header and records.
@@ -336,6 +330,27 @@ impl<'a> Batch<'a> {
     /// Number of records that the header claims.
     pub fn record_count(&self) -> i32 {
         get_i32(self.bytes, RECORD_COUNT)
+    }
+}
+
+/// Size of the batch that starts with `bytes`, which hold its header at least.
+fn announced(bytes: &[u8]) -> Result<usize, Malformed> {
+    let present = bytes.len();
+    // The magic decides what the other fields mean; formats before v2 have it at the same place.
+    if present > MAGIC_AT {
+        match bytes[MAGIC_AT] as i8 {
+            MAGIC => {}
+            magic @ 0..MAGIC => return Err(Malformed::OldMagic { magic }),
+            magic => return Err(Malformed::UnknownMagic { magic }),
+        }
+    }
+    if present < HEADER_BYTES {
+        return Err(Malformed::HeaderCut { present });
+    }
+    let length = get_i32(bytes, BATCH_LENGTH);
+    match usize::try_from(length) {
+        Ok(length) if length + LENGTH_PREFIX_BYTES >= HEADER_BYTES => Ok(length + LENGTH_PREFIX_BYTES),
+        _ => Err(Malformed::LengthTooSmall { length }),
     }
 }
 

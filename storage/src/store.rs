@@ -17,6 +17,7 @@ pub(crate) mod deferred;
 mod fetch;
 pub(crate) mod files;
 mod journaling;
+mod large;
 pub mod metrics;
 pub mod outcome;
 pub(crate) mod purpose;
@@ -43,6 +44,7 @@ pub use outcome::{
 use cleanup::Removal;
 use fetch::Fetches;
 use files::Files;
+use large::Large;
 use purpose::Purpose;
 use round::Rounds;
 
@@ -64,6 +66,8 @@ pub struct Options {
     pub open_files_max: usize,
     /// A checkpoint file of at least so many bytes is written anew when most of it is outdated.
     pub checkpoint_bytes_min: u64,
+    /// A batch of at least so many bytes goes straight to its segment; with `usize::MAX` none does.
+    pub large_bytes_min: usize,
     /// Whether files bypass the page cache (`O_DIRECT`).
     pub direct: bool,
     /// Whether the file system honours [`crate::io::Op::SyncAll`] (FUSE does not): one instead of many syncs.
@@ -80,6 +84,7 @@ impl Default for Options {
             buffer_bytes: 64 << 20,
             open_files_max: 256,
             checkpoint_bytes_min: 4 << 20,
+            large_bytes_min: usize::MAX,
             direct: true,
             sync_all: false,
             #[cfg(feature = "planted-faults")]
@@ -98,6 +103,8 @@ pub enum PlantedFault {
     SkipSync,
     /// At recovery, take groups of an earlier start in a recycled extent for good.
     AcceptOldIncarnation,
+    /// Journal the reference to a large append before its write has completed.
+    ReferBeforeCompletion,
 }
 
 /// Who a store is within its data directory.
@@ -132,6 +139,7 @@ pub struct Store {
     order: u64,
     files: Files<Purpose>,
     rounds: Rounds,
+    large: Large,
     fetches: Fetches,
     events: VecDeque<Queued>,
     /// Logs with appends that wait.
@@ -175,6 +183,7 @@ impl Store {
             order: 1,
             files: Files::new(options.open_files_max),
             rounds: Rounds::new(options.checkpoint_bytes_min),
+            large: Large::new(),
             fetches: Fetches::new(),
             events: VecDeque::new(),
             deferred: VecDeque::new(),
@@ -364,6 +373,7 @@ impl Store {
     /// What is to be done to files now: call at the end of each turn.
     pub fn requests(&mut self, out: &mut Vec<Request>) {
         if !self.is_failed {
+            self.submit_large();
             self.submit_journals();
         }
         self.files.drain_into(out);
@@ -383,6 +393,7 @@ impl Store {
             Purpose::Journal(durability) => self.group_written(durability, result.map(drop)),
             Purpose::Fill(durability) => self.extent_filled(durability, result.map(drop)),
             Purpose::Round => self.round_op_ended(result.map(drop)),
+            Purpose::Large(number) => self.large_ended(number, result.map(drop)),
             Purpose::Fetch(task) => self.fetched(task, result),
             Purpose::LastBlock(slot, id) => self.last_block_read(slot, id, result),
             Purpose::Removal => self.removed(),
@@ -425,7 +436,8 @@ impl Store {
     /// Whether the stop is complete and nothing is in flight. On a full disk what was not durable yet stays so.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        let is_written = self.durable_journal.is_idle() && self.cached_journal.is_idle() && self.rounds.is_final_done();
+        let is_journaled = self.durable_journal.is_idle() && self.cached_journal.is_idle() && self.large.is_idle();
+        let is_written = is_journaled && self.rounds.is_final_done();
         let cannot_go_on = self.is_failed || self.is_disk_full;
         self.is_stopping && self.files.is_idle() && (cannot_go_on || (is_written && !self.rounds.is_active()))
     }

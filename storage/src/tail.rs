@@ -295,8 +295,12 @@ impl Tail {
 
     /// The whole blocks that are not durable yet: position and memory, ascending.
     pub(crate) fn undurable_blocks(&self) -> Vec<Placed> {
+        self.undurable_blocks_to(self.end / BLOCK * BLOCK)
+    }
+
+    /// Those of them before `last`, a block's start.
+    pub(crate) fn undurable_blocks_to(&self, last: u64) -> Vec<Placed> {
         let mut blocks = Vec::new();
-        let last = self.end / BLOCK * BLOCK;
         let mut position = self.durable;
         while position < last {
             let after = self.parts.partition_point(|part| part.start <= position);
@@ -306,6 +310,12 @@ impl Tail {
             position = to;
         }
         blocks
+    }
+
+    /// Bytes of one block, from its start on.
+    pub(crate) fn slice(&self, from: u64, to: u64) -> Slice {
+        let after = self.parts.partition_point(|part| part.start <= from);
+        self.parts[after - 1].slice(from, to)
     }
 
     /// The file is durable up to `position`.

@@ -36,6 +36,19 @@
 //!
 //! Of an Append the CRC covers the body's head and the batch's header. That header holds the batch's own CRC-32C
 //! of the rest, which replay checks too: so each byte is summed once when it is written.
+//!
+//! A Reference tells of batches that were written straight to their segment. It is written after they are durable
+//! there up to a block's start, and holds what lies behind it:
+//!
+//! ```text
+//! segment   … │ batch │ batch ····· │ batch ·······┆····· │      ┆ start of a block
+//!             └ position            durable in the file ┘└ image ┘
+//!
+//! body, 32 bytes, the batches' heads, the image
+//!  0 segment i64 │ 8 position u64 │ 16 durable u64 │ 24 number of batches u32 │ 28 zero u32
+//! 32 of each batch: max timestamp delta u32 │ the batch's header, 61 bytes
+//!  … the bytes from `durable` to the end of the last batch
+//! ```
 
 use crate::batch::{self, Batch};
 use crate::io::BLOCK_BYTES;
@@ -51,8 +64,14 @@ pub const GROUP_HEADER_BYTES: usize = 64;
 pub const FRAME_BYTES: usize = 32;
 /// Bytes of an Append's body before the batch.
 pub const APPEND_HEAD_BYTES: usize = 24;
+/// Bytes of an Append's body that its CRC covers.
+const APPEND_COVERED: usize = APPEND_HEAD_BYTES + batch::HEADER_BYTES;
 /// Bytes of an image's body (TailImage, Truncate) before the image.
 pub const IMAGE_HEAD_BYTES: usize = 24;
+/// Bytes of a Reference's body before the batches' heads.
+pub const REFERENCE_HEAD_BYTES: usize = 32;
+/// What a Reference says of each batch.
+pub const REFERRED_BYTES: usize = 4 + batch::HEADER_BYTES;
 
 const EXTENT_MAGIC: [u8; 8] = *b"SKNJRNL\0";
 const GROUP_MAGIC: [u8; 4] = *b"SKGR";
@@ -119,6 +138,17 @@ pub enum Body<B> {
         /// One whole batch, stamped with base offset and leader epoch.
         batch: B,
     },
+    /// See [`Kind::Reference`].
+    Reference {
+        /// Where the first of the batches lies.
+        place: Place,
+        /// The segment's file is durable up to here, a block's start.
+        durable: u64,
+        /// The batches' heads, one after another: see [`referred`] and [`push_referred`].
+        batches: B,
+        /// The segment's bytes from `durable` to the end of the last batch.
+        image: B,
+    },
     /// See [`Kind::TailImage`].
     TailImage {
         /// Start of the image: a block's start.
@@ -157,6 +187,7 @@ impl<B: AsRef<[u8]>> Body<B> {
     fn kind(&self) -> Kind {
         match self {
             Self::Append { .. } => Kind::Append,
+            Self::Reference { .. } => Kind::Reference,
             Self::TailImage { .. } => Kind::TailImage,
             Self::Truncate { .. } => Kind::Truncate,
             Self::LogStart { .. } => Kind::LogStart,
@@ -171,12 +202,33 @@ impl<B: AsRef<[u8]>> Body<B> {
         FRAME_BYTES
             + match self {
                 Self::Append { batch, .. } => APPEND_HEAD_BYTES + batch.as_ref().len(),
+                Self::Reference { batches, image, .. } => {
+                    REFERENCE_HEAD_BYTES + batches.as_ref().len() + image.as_ref().len()
+                }
                 Self::TailImage { bytes, .. } => IMAGE_HEAD_BYTES + bytes.as_ref().len(),
                 Self::Truncate { image, .. } => IMAGE_HEAD_BYTES + image.as_ref().len(),
                 Self::LogStart { .. } => 8,
                 Self::Delete | Self::Noop => 0,
                 Self::Directory { name } => name.as_ref().len(),
             }
+    }
+
+    /// Writes the start of an Append, all but its batch, at the start of `out`; returns the entry's CRC. For writes that
+    /// take the batch from where it lies.
+    ///
+    /// # Panics
+    /// If it is no Append.
+    pub(crate) fn encode_apart(&self, out: &mut [u8], log: LogId, sequence: u64, seed: u32) -> u32 {
+        let Self::Append { place, max_timestamp_delta, batch } = self else {
+            unreachable!("only an Append has a batch")
+        };
+        let batch = batch.as_ref();
+        let (frame, head) = out[..FRAME_BYTES + APPEND_HEAD_BYTES].split_at_mut(FRAME_BYTES);
+        put_append_head(head, *place, *max_timestamp_delta);
+        put_frame(frame, self.kind(), APPEND_HEAD_BYTES + batch.len(), APPEND_COVERED, log, sequence);
+        let crc = crc32c::crc32c_append(chained_crc(seed, &frame[..28], head), &batch[..batch::HEADER_BYTES]);
+        put(frame, 28, crc.to_le_bytes());
+        crc
     }
 
     /// Writes the entry at the start of `out`; returns its CRC, the seed of the next one.
@@ -186,11 +238,20 @@ impl<B: AsRef<[u8]>> Body<B> {
         let mut covered = rest.len();
         match self {
             Self::Append { place, max_timestamp_delta, batch } => {
-                put_place(rest, *place);
-                put(rest, 16, max_timestamp_delta.to_le_bytes());
-                put(rest, 20, [0; 4]);
+                put_append_head(rest, *place, *max_timestamp_delta);
                 rest[APPEND_HEAD_BYTES..].copy_from_slice(batch.as_ref());
-                covered = APPEND_HEAD_BYTES + batch::HEADER_BYTES;
+                covered = APPEND_COVERED;
+            }
+            Self::Reference { place, durable, batches, image } => {
+                let batches = batches.as_ref();
+                put_place(rest, *place);
+                put(rest, 16, durable.to_le_bytes());
+                let count = u32::try_from(batches.len() / REFERRED_BYTES).expect("an entry fits its extent");
+                put(rest, 24, count.to_le_bytes());
+                put(rest, 28, [0; 4]);
+                let (heads, end) = rest[REFERENCE_HEAD_BYTES..].split_at_mut(batches.len());
+                heads.copy_from_slice(batches);
+                end.copy_from_slice(image.as_ref());
             }
             Self::TailImage { place, end_offset, bytes } | Self::Truncate { place, end_offset, image: bytes } => {
                 put_place(rest, *place);
@@ -201,13 +262,7 @@ impl<B: AsRef<[u8]>> Body<B> {
             Self::Delete | Self::Noop => {}
             Self::Directory { name } => rest.copy_from_slice(name.as_ref()),
         }
-        frame[0] = self.kind() as u8;
-        frame[1] = ENTRY_VERSION;
-        put(frame, 2, [0; 2]);
-        put(frame, 4, u32::try_from(rest.len()).expect("an entry fits its extent").to_le_bytes());
-        put(frame, 8, sequence.to_le_bytes());
-        put(frame, 16, log.0.to_le_bytes());
-        put(frame, 24, (covered as u32).to_le_bytes());
+        put_frame(frame, self.kind(), rest.len(), covered, log, sequence);
         let crc = chained_crc(seed, &frame[..28], &rest[..covered]);
         put(frame, 28, crc.to_le_bytes());
         crc
@@ -283,8 +338,7 @@ fn decode_body(kind: Kind, body: &[u8]) -> Result<Body<&[u8]>, Undecodable> {
             }
             Body::Append { place: get_place(head), max_timestamp_delta: get_u32(head, 16), batch: bytes }
         }
-        // Reserved for large appends; this version writes none, so an intact one comes from a later version.
-        Kind::Reference => return Err(Undecodable::Newer("journal entry that refers to a segment".into())),
+        Kind::Reference => decode_reference(body).ok_or(Undecodable::Broken)?,
         Kind::TailImage => {
             let (place, end_offset, bytes) = image()?;
             Body::TailImage { place, end_offset, bytes }
@@ -298,6 +352,35 @@ fn decode_body(kind: Kind, body: &[u8]) -> Result<Body<&[u8]>, Undecodable> {
         Kind::Delete => Body::Delete,
         Kind::Noop => Body::Noop,
         Kind::Directory => Body::Directory { name: body },
+    })
+}
+
+fn decode_reference(body: &[u8]) -> Option<Body<&[u8]>> {
+    let (head, rest) = body.split_at_checked(REFERENCE_HEAD_BYTES)?;
+    let (place, durable) = (get_place(head), get_u64(head, 16));
+    let (batches, image) = rest.split_at_checked((get_u32(head, 24) as usize).checked_mul(REFERRED_BYTES)?)?;
+    let mut end = place.position;
+    for head in batches.chunks_exact(REFERRED_BYTES) {
+        end = end.checked_add(Batch::head(&head[4..]).ok()?.announced_bytes() as u64)?;
+    }
+    let is_consistent = !batches.is_empty()
+        && durable.is_multiple_of(BLOCK_BYTES as u64)
+        && image.len() < BLOCK_BYTES
+        && durable.checked_add(image.len() as u64) == Some(end);
+    is_consistent.then_some(Body::Reference { place, durable, batches, image })
+}
+
+/// Adds what a Reference says of a batch, which is whole or its header alone.
+pub fn push_referred(out: &mut Vec<u8>, batch: &[u8], max_timestamp_delta: u32) {
+    out.extend_from_slice(&max_timestamp_delta.to_le_bytes());
+    out.extend_from_slice(&batch[..batch::HEADER_BYTES]);
+}
+
+/// The batches of a Reference that was decoded: each one's header, and its max timestamp delta.
+pub(crate) fn referred(batches: &[u8]) -> impl DoubleEndedIterator<Item = (Batch<'_>, u32)> {
+    batches.chunks_exact(REFERRED_BYTES).map(|head| {
+        let batch = Batch::head(&head[4..]).expect("a Reference has the headers of sound batches");
+        (batch, get_u32(head, 0))
     })
 }
 
@@ -464,6 +547,23 @@ pub fn first_seed(incarnation: u64, shard: u32, durability: Durability) -> u32 {
     crc32c::crc32c(&bytes)
 }
 
+/// Writes an entry's frame but for its CRC.
+fn put_frame(frame: &mut [u8], kind: Kind, body_bytes: usize, covered: usize, log: LogId, sequence: u64) {
+    frame[0] = kind as u8;
+    frame[1] = ENTRY_VERSION;
+    put(frame, 2, [0; 2]);
+    put(frame, 4, u32::try_from(body_bytes).expect("an entry fits its extent").to_le_bytes());
+    put(frame, 8, sequence.to_le_bytes());
+    put(frame, 16, log.0.to_le_bytes());
+    put(frame, 24, (covered as u32).to_le_bytes());
+}
+
+fn put_append_head(out: &mut [u8], place: Place, max_timestamp_delta: u32) {
+    put_place(out, place);
+    put(out, 16, max_timestamp_delta.to_le_bytes());
+    put(out, 20, [0; 4]);
+}
+
 fn put_place(out: &mut [u8], place: Place) {
     put(out, 0, place.segment.to_le_bytes());
     put(out, 8, place.position.to_le_bytes());
@@ -492,11 +592,21 @@ fn get_u64(bytes: &[u8], at: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::builder::{BatchBuilder, NewRecord, Options};
 
     #[test]
     fn entries_come_back_and_any_flipped_bit_breaks_the_chain() {
         let place = Place { segment: 7, position: 4096 };
-        let bodies: [Body<&[u8]>; 6] = [
+        let mut batch = BatchBuilder::new(Options::default());
+        let record = NewRecord { timestamp: 1, key: None, value: Some(&[7; 5000]), headers: &[] };
+        batch.append(&record).expect("small");
+        let batch = batch.finish();
+        let mut batches = Vec::new();
+        push_referred(&mut batches, &batch, 0);
+        let image = &batch[4096..];
+        let bodies: [Body<&[u8]>; 8] = [
+            Body::Append { place, max_timestamp_delta: 3, batch: &batch },
+            Body::Reference { place, durable: 8192, batches: &batches, image },
             Body::TailImage { place, end_offset: 9, bytes: b"image" },
             Body::Truncate { place, end_offset: 8, image: b"" },
             Body::LogStart { start_offset: 3 },
@@ -519,6 +629,27 @@ mod tests {
                 out[bit / 8] ^= 1 << (bit % 8);
             }
         }
+    }
+
+    #[test]
+    fn a_reference_whose_parts_do_not_meet_is_refused() {
+        let mut batch = BatchBuilder::new(Options::default());
+        batch.append(&NewRecord { timestamp: 1, key: None, value: None, headers: &[] }).expect("small");
+        let batch = batch.finish();
+        let mut batches = Vec::new();
+        push_referred(&mut batches, &batch, 0);
+        let size = batch.len() as u64;
+        let decode = |position: u64, durable: u64, image: &[u8]| {
+            let place = Place { segment: 0, position };
+            let body = Body::Reference { place, durable, batches: batches.as_slice(), image };
+            let mut out = vec![0; body.entry_bytes()];
+            body.encode(&mut out, LogId(1), 1, 1);
+            decode_entry(&out, Expected { sequence: 1, seed: 1 }).map(drop)
+        };
+        assert_eq!(decode(8192 - size, 8192, b""), Ok(()));
+        assert_eq!(decode(8193 - size, 8192, b"i"), Ok(()));
+        assert_eq!(decode(8192 - size, 8192, b"i"), Err(Undecodable::Broken));
+        assert_eq!(decode(100, 100 + size, b""), Err(Undecodable::Broken), "no block starts there");
     }
 
     #[test]

@@ -36,6 +36,8 @@ const STAGING_BYTES_MAX: usize = 32 << 20;
 const EXTENTS_MAX: usize = 16;
 /// Freed extents that are kept for use.
 const READY_MAX: usize = 4;
+/// A cached journal takes batches from so many bytes on from where they lie, instead of copying them.
+const TAKEN_BYTES_MIN: usize = 8 << 10;
 /// Bytes of zeros in one write, and in the buffer behind it.
 const FILL_BYTES: u64 = 1 << 20;
 const ZERO_BYTES: usize = 64 << 10;
@@ -50,6 +52,7 @@ const FAILURES_MAX: u32 = 2;
 pub(crate) enum Bytes {
     Shared(Slice),
     Name(Arc<str>),
+    Made(Vec<u8>),
 }
 
 impl AsRef<[u8]> for Bytes {
@@ -57,6 +60,7 @@ impl AsRef<[u8]> for Bytes {
         match self {
             Self::Shared(slice) => slice,
             Self::Name(name) => name.as_bytes(),
+            Self::Made(bytes) => bytes,
         }
     }
 }
@@ -71,6 +75,16 @@ pub(crate) struct Pending {
     pub(crate) order: u64,
     /// When it came, by the monotonic clock.
     pub(crate) pushed_ns: u64,
+}
+
+impl Pending {
+    /// The batch, if it has at least `bytes` and so is written from where it lies.
+    fn taken(&self, bytes: usize) -> Option<&Slice> {
+        match &self.body {
+            Body::Append { batch: Bytes::Shared(batch), .. } if batch.len() >= bytes => Some(batch),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -288,6 +302,11 @@ impl Journal {
         self.durable_before
     }
 
+    /// Every entry before this sequence is on the device.
+    pub(crate) fn on_device_before(&self) -> u64 {
+        if self.is_durable() { self.durable_before } else { self.synced_before }
+    }
+
     /// Whether entries wait and there is no extent, nor one in the making, for them.
     pub(crate) fn is_starved(&self) -> bool {
         self.is_fill_refused && self.ready.is_empty()
@@ -446,7 +465,11 @@ impl Journal {
         let active = self.active.as_mut().expect("made room before");
         let header_bytes = if active.position == 0 { BLOCK_BYTES } else { 0 };
         let group_bytes = group.bytes.next_multiple_of(BLOCK_BYTES);
-        let Some(mut buffer) = self.staging.allocate(header_bytes + group_bytes) else { return };
+        // Through the page cache nothing has to be aligned.
+        let taken_from = if mode.direct { usize::MAX } else { TAKEN_BYTES_MIN };
+        let taken: usize = group.entries.iter().filter_map(|it| it.taken(taken_from)).map(|batch| batch.len()).sum();
+        let staged_bytes = header_bytes + group_bytes - taken;
+        let Some(mut buffer) = self.staging.allocate(staged_bytes) else { return };
         let durable_before =
             if self.identity.durability == Durability::Durable { self.durable_before } else { self.synced_before };
         if header_bytes > 0 {
@@ -473,12 +496,13 @@ impl Journal {
             bytes: u32::try_from(group.bytes).expect("a group is small"),
             seed: group.seed,
         };
-        let out = &mut buffer[header_bytes..header_bytes + group_bytes];
-        self.seed = encode_group(out, &header, &group.entries);
+        let mut cuts = Vec::new();
+        let out = &mut buffer[header_bytes..staged_bytes];
+        self.seed = encode_group(out, &header, &group.entries, taken_from, &mut cuts);
         for entry in &group.entries {
             active.touched.insert(entry.log);
         }
-        let data = vec![buffer.freeze(header_bytes + group_bytes)];
+        let data = interleave(&buffer.freeze(staged_bytes), header_bytes, cuts);
         let durability = match self.identity.durability {
             #[cfg(feature = "planted-faults")]
             Durability::Durable if self.planted == Some(crate::store::PlantedFault::SkipSync) => {
@@ -629,16 +653,48 @@ fn extent_bytes_for(group_bytes: usize) -> u64 {
     (group_bytes + BLOCK_BYTES) as u64
 }
 
-/// Writes a whole group, zeros to its end; returns the CRC of its last entry.
-pub(crate) fn encode_group(out: &mut [u8], header: &GroupHeader, entries: &[Pending]) -> u32 {
+/// Writes a whole group, zeros to its end; returns the CRC of its last entry. Batches of at least `taken_from` bytes are
+/// left out: `cuts` gets them with the place in `out` where they belong.
+fn encode_group(
+    out: &mut [u8],
+    header: &GroupHeader,
+    entries: &[Pending],
+    taken_from: usize,
+    cuts: &mut Vec<(usize, Slice)>,
+) -> u32 {
     header.encode(out);
     let mut at = GROUP_HEADER_BYTES;
+    let mut taken = 0;
     let mut seed = header.seed;
     for (sequence, entry) in (header.first_sequence..).zip(entries) {
-        seed = entry.body.encode(&mut out[at..], entry.log, sequence, seed);
-        at += entry.body.entry_bytes();
+        let bytes = entry.body.entry_bytes();
+        if let Some(batch) = entry.taken(taken_from) {
+            seed = entry.body.encode_apart(&mut out[at..], entry.log, sequence, seed);
+            at += bytes - batch.len();
+            taken += batch.len();
+            cuts.push((at, batch.clone()));
+        } else {
+            seed = entry.body.encode(&mut out[at..], entry.log, sequence, seed);
+            at += bytes;
+        }
     }
-    assert_eq!(at, header.bytes as usize, "a group has the size that was gathered");
+    assert_eq!(at + taken, header.bytes as usize, "a group has the size that was gathered");
     out[at..].fill(0);
     seed
+}
+
+/// The pieces of a write: what was staged, with the batches that were left out in their places, which are counted
+/// from `start` on.
+fn interleave(staged: &Slice, start: usize, cuts: Vec<(usize, Slice)>) -> Vec<Slice> {
+    let mut data = Vec::with_capacity(2 * cuts.len() + 1);
+    let mut from = 0;
+    for (at, batch) in cuts {
+        data.push(staged.slice(from..start + at));
+        data.push(batch);
+        from = start + at;
+    }
+    if from < staged.len() {
+        data.push(staged.slice(from..staged.len()));
+    }
+    data
 }

@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 use crate::checkpoint::record::LogV1;
 use crate::epochs::Epochs;
+use crate::journal::format::Body;
+use crate::journal::writer::Bytes;
 use crate::log::{LogConfig, LogId};
 use crate::producers::Producers;
 use crate::segment::Segment;
@@ -24,6 +26,13 @@ use crate::tail::Tail;
 pub(crate) struct SegmentTail {
     pub(crate) base_offset: i64,
     pub(crate) tail: Tail,
+}
+
+/// An entry for the journal that waits, and since when.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) body: Body<Bytes>,
+    pub(crate) since_ns: u64,
 }
 
 /// One log. Owned by the shard it is placed on.
@@ -50,6 +59,16 @@ pub(crate) struct Log {
     pub(crate) is_carried: bool,
     /// Journal entries before this order are superseded.
     pub(crate) since: u64,
+    /// Entries that wait for the write of a large append, in order.
+    pub(crate) held: VecDeque<Held>,
+    /// The write of a large append in flight.
+    pub(crate) large: Option<u64>,
+    /// Whether References to it were journaled since its last record.
+    pub(crate) is_referred: bool,
+    /// The segment whose last block was written padded, and grew since. It may be written again when the journal's
+    /// entries before `image_before`, an image of it among them, are on the device.
+    pub(crate) image_of: i64,
+    pub(crate) image_before: u64,
     /// Appends that wait, in order.
     pub(crate) deferred: VecDeque<Deferred>,
     pub(crate) is_loading_block: bool,
@@ -81,6 +100,11 @@ impl Log {
             is_directory_made: false,
             is_carried: false,
             since: 0,
+            held: VecDeque::new(),
+            large: None,
+            is_referred: false,
+            image_of: 0,
+            image_before: 0,
             deferred: VecDeque::new(),
             is_loading_block: false,
             has_durable_event: false,
@@ -102,6 +126,14 @@ impl Log {
 
     pub(crate) fn tail_of_mut(&mut self, base_offset: i64) -> Option<&mut Tail> {
         self.tails.iter_mut().find(|it| it.base_offset == base_offset).map(|it| &mut it.tail)
+    }
+
+    /// Where the first batch lies that is held, of those in a segment.
+    pub(crate) fn first_held(&self, base_offset: i64) -> Option<u64> {
+        self.held.iter().find_map(|held| match held.body {
+            Body::Append { place, .. } if place.segment == base_offset => Some(place.position),
+            _ => None,
+        })
     }
 
     /// The segment that has `offset`, if any does: its place in the list.

@@ -16,7 +16,7 @@ use crate::disk::Disk;
 use crate::epochs::Epochs;
 use crate::index::{Index, MaxTimestamp, Placed};
 use crate::io::BLOCK_BYTES;
-use crate::journal::format::{Body, Place};
+use crate::journal::format::{self, Body, Place};
 use crate::log::LogId;
 use crate::producers::{Offsets, Producers};
 use crate::scan::{Goal, search};
@@ -40,9 +40,15 @@ pub(super) struct FoundSegment {
     pub(super) batches_from: Option<u64>,
     /// Bytes still missing between others: their extent was freed, so an image of them comes later in the journal.
     hole: Option<(u64, u64)>,
+    /// Batches that a Reference says are in the file, and no checkpoint: position and size.
+    referred: Vec<(u64, u64)>,
 }
 
 impl FoundSegment {
+    fn new(segment: Segment, start: u64) -> Self {
+        Self { segment, start, bytes: Vec::new(), batches_from: None, hole: None, referred: Vec::new() }
+    }
+
     pub(super) fn end(&self) -> u64 {
         self.start + self.bytes.len() as u64
     }
@@ -65,6 +71,19 @@ impl FoundSegment {
         self.bytes.extend_from_slice(&data[overlap..]);
         self.shrink_hole(position, position + data.len() as u64);
         true
+    }
+
+    /// The file is durable up to `durable`: what is known of the bytes before is not needed.
+    fn reach(&mut self, durable: u64) {
+        if durable <= self.start {
+            return;
+        }
+        let surplus = (durable - self.start).min(self.bytes.len() as u64);
+        self.bytes.drain(..surplus as usize);
+        self.start = durable;
+        self.hole = self.hole.map(|(from, to)| (from.max(durable), to)).filter(|(from, to)| from < to);
+        self.batches_from = self.batches_from.filter(|&from| from >= durable);
+        self.segment.is_named = true;
     }
 
     fn shrink_hole(&mut self, from: u64, to: u64) {
@@ -139,9 +158,7 @@ impl Found {
             if Some(recorded.base_offset) == last || !recorded.index_rest.is_empty() {
                 segment.index = read_index(disk, &found.directory, recorded)?.map(Box::new);
             }
-            let entry =
-                FoundSegment { segment, start: recorded.durable, bytes: Vec::new(), batches_from: None, hole: None };
-            found.segments.insert(recorded.base_offset, entry);
+            found.segments.insert(recorded.base_offset, FoundSegment::new(segment, recorded.durable));
         }
         Ok(found)
     }
@@ -158,11 +175,15 @@ impl Found {
                 let batch = Batch::first(batch).expect("replay checked the batch");
                 if !is_known && batch.base_offset() >= self.end_offset {
                     self.append(place, &batch, max_timestamp_delta).map_err(contradicts)?;
-                } else if !is_known && !self.has(place, batch.bytes()) {
+                } else if !is_known && !self.agrees(place, batch.bytes()) {
                     let what = format!("log {} has other records at offset {} already", self.id, batch.base_offset());
                     return Err(contradicts(what));
                 }
                 self.lay(place, batch.bytes(), true).map_err(contradicts)?;
+            }
+            Body::Reference { place, durable, batches, image } => {
+                self.refer(place, batches, is_known).map_err(contradicts)?;
+                self.reach(place, durable, batches, image).map_err(contradicts)?;
             }
             Body::TailImage { place, bytes, .. } => {
                 self.lay_image(place, bytes).map_err(contradicts)?;
@@ -195,8 +216,7 @@ impl Found {
         if place.position == 0 && !self.segments.contains_key(&place.segment) {
             let created_ms = batch.max_timestamp();
             let segment = Segment::new(place.segment, INDEX_INTERVAL_BYTES, created_ms);
-            let entry = FoundSegment { segment, start: 0, bytes: Vec::new(), batches_from: None, hole: None };
-            self.segments.insert(place.segment, entry);
+            self.segments.insert(place.segment, FoundSegment::new(segment, 0));
         }
         let id = self.id;
         let found = self.segments.get_mut(&place.segment);
@@ -207,7 +227,7 @@ impl Found {
         }
         let placed = Placed {
             position: u32::try_from(place.position).map_err(|_| "a segment is too large")?,
-            size_in_bytes: batch.size_in_bytes() as u32,
+            size_in_bytes: batch.announced_bytes() as u32,
             base_offset,
             last_offset,
             max,
@@ -222,13 +242,52 @@ impl Found {
         Ok(())
     }
 
-    /// Whether a batch was appended before, at the same place: a log that changes its journal does that.
-    fn has(&self, place: Place, data: &[u8]) -> bool {
-        let Some(found) = self.segments.get(&place.segment) else { return false };
-        let skip = found.start.saturating_sub(place.position) as usize;
-        let at = (place.position + skip as u64 - found.start) as usize;
-        let there = found.bytes.get(at..).unwrap_or_default();
-        data.get(skip..).is_some_and(|rest| !rest.is_empty() && there.starts_with(rest))
+    /// Takes note of the batches of a Reference that the checkpoint does not know.
+    fn refer(&mut self, place: Place, batches: &[u8], is_known: bool) -> Result<(), String> {
+        let mut position = place.position;
+        for (batch, max_timestamp_delta) in format::referred(batches) {
+            let size = batch.announced_bytes() as u64;
+            if !is_known && batch.base_offset() >= self.end_offset {
+                self.append(Place { position, ..place }, &batch, max_timestamp_delta)?;
+                let found = self.segments.get_mut(&place.segment).expect("something was appended to it");
+                found.referred.push((position, size));
+            }
+            position += size;
+        }
+        Ok(())
+    }
+
+    /// The segment's file is durable up to `durable`, and goes on with the image.
+    fn reach(&mut self, place: Place, durable: u64, batches: &[u8], image: &[u8]) -> Result<(), String> {
+        // Segments that the checkpoint does not have any more were removed by retention.
+        let Some(found) = self.segments.get_mut(&place.segment) else { return Ok(()) };
+        found.reach(durable);
+        self.lay(Place { position: durable, ..place }, image, false)?;
+        let mut position = durable + image.len() as u64;
+        for (batch, _) in format::referred(batches).rev() {
+            position -= batch.announced_bytes() as u64;
+            self.starts_batch(Place { position, ..place });
+        }
+        Ok(())
+    }
+
+    /// Whether a batch that the log had when the checkpoint was written, or that was journaled before, is the one
+    /// there, as far as its bytes are at hand. A log that changes its journal has batches twice; one that waited for the
+    /// write of another can be known to the checkpoint before it is journaled.
+    fn agrees(&self, place: Place, data: &[u8]) -> bool {
+        let Some(found) = self.segments.get(&place.segment) else { return true };
+        let end = place.position + data.len() as u64;
+        // What is in the file already is journaled no more: it comes from an earlier use of the extent.
+        if end > found.segment.bytes || end <= found.start {
+            return false;
+        }
+        let (from, to) = (place.position.max(found.start), end.min(found.end()));
+        let is_in_hole = found.hole.is_some_and(|(start, end)| start < to && from < end);
+        if from >= to || is_in_hole {
+            return true;
+        }
+        found.bytes[(from - found.start) as usize..(to - found.start) as usize]
+            == data[(from - place.position) as usize..(to - place.position) as usize]
     }
 
     fn lay(&mut self, place: Place, data: &[u8], starts_batch: bool) -> Result<(), String> {
@@ -237,10 +296,18 @@ impl Found {
         if !found.lay(place.position, data) {
             return Err(format!("log {} lacks bytes {} to {} of its segment", self.id, found.end(), place.position));
         }
-        if starts_batch && place.position >= found.start {
-            found.batches_from = Some(found.batches_from.map_or(place.position, |from| from.min(place.position)));
+        if starts_batch {
+            self.starts_batch(place);
         }
         Ok(())
+    }
+
+    /// A batch starts there.
+    fn starts_batch(&mut self, place: Place) {
+        let Some(found) = self.segments.get_mut(&place.segment) else { return };
+        if place.position >= found.start {
+            found.batches_from = Some(found.batches_from.map_or(place.position, |from| from.min(place.position)));
+        }
     }
 
     fn lay_image(&mut self, place: Place, image: &[u8]) -> Result<(), String> {
@@ -264,6 +331,7 @@ impl Found {
         let later: Vec<i64> = self.segments.range(place.segment + 1..).map(|(&base, _)| base).collect();
         if let Some(found) = self.segments.get_mut(&place.segment) {
             found.hole = None;
+            found.referred.retain(|(position, size)| position + size <= place.position);
             if place.position >= found.start {
                 found.bytes.truncate((place.position - found.start) as usize);
             } else if !is_known {
@@ -290,6 +358,9 @@ impl Found {
     pub(super) fn complete(&mut self, disk: &dyn Disk) -> Result<(), Error> {
         let last = self.segments.last_key_value().map(|(&base, _)| base);
         let directory = self.directory.clone();
+        let start_offset = self.start_offset;
+        let bases = self.segments.keys().copied();
+        let mut next_bases: BTreeMap<i64, i64> = bases.clone().zip(bases.skip(1)).collect();
         for (&base, found) in &mut self.segments {
             let path = segment_path(&directory, base);
             if found.end() < found.segment.bytes {
@@ -304,6 +375,10 @@ impl Found {
             found.bytes.truncate((found.segment.bytes - found.start) as usize);
             if Some(base) == last || found.segment.index.is_some() {
                 complete_index(disk, &path, found)?;
+            }
+            // What lies below the start may be removed already.
+            if next_bases.remove(&base).is_none_or(|next| next > start_offset) {
+                check_referred(disk, &path, found)?;
             }
         }
         Ok(())
@@ -325,9 +400,24 @@ fn read_range(disk: &dyn Disk, path: &Path, found: &FoundSegment, from: u64, to:
             return Err(Error::corrupt(path, from + read as u64, "the file ends before its durable length"));
         }
     }
-    let in_memory = (on_disk - found.start) as usize;
-    bytes[wanted..].copy_from_slice(&found.bytes[in_memory..in_memory + (to - on_disk) as usize]);
+    if on_disk < to {
+        let in_memory = (on_disk - found.start) as usize;
+        bytes[wanted..].copy_from_slice(&found.bytes[in_memory..in_memory + (to - on_disk) as usize]);
+    }
     Ok(bytes)
+}
+
+/// Reads back what only a Reference says is in the file: a disk that lost it must not go unnoticed.
+fn check_referred(disk: &dyn Disk, path: &Path, found: &mut FoundSegment) -> Result<(), Error> {
+    for (position, size) in std::mem::take(&mut found.referred) {
+        let bytes = read_range(disk, path, found, position, position + size)?;
+        if !Batch::first(&bytes)
+            .is_ok_and(|batch| batch.bytes().len() == bytes.len() && batch.crc() == batch.computed_crc())
+        {
+            return Err(Error::corrupt(path, position, "a batch that was durable there is damaged"));
+        }
+    }
+    Ok(())
 }
 
 /// Indexes whatever the index lacks, from the segment itself; all of it if the index file was damaged.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::deferred::{Deferred, Stage};
 use super::files::{FileKey, FileOp};
+use super::journaling::IMAGE_HELD;
 use super::outcome::{Append, AppendToken, Event, Full, Origin};
 use super::purpose::Purpose;
 use super::recompress::Recoded;
@@ -103,6 +104,9 @@ impl Store {
         self.release_memory_for(bytes);
         if self.tails.used_bytes() + bytes <= self.tails.budget_bytes() {
             return true;
+        }
+        if !self.large.is_idle() {
+            return false;
         }
         self.rounds.note_memory_spent();
         false
@@ -223,6 +227,7 @@ impl Store {
         let segment = active.base_offset;
         if let Some((position, image)) = active.tail.reopen_last_block() {
             let place = Place { segment, position };
+            (log.image_of, log.image_before) = (segment, IMAGE_HELD);
             self.journal(slot, Body::TailImage { place, end_offset, bytes: shared(image) });
         }
     }

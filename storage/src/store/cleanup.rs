@@ -46,7 +46,8 @@ impl Store {
         self.now = now;
         self.fail_deferred(slot);
         self.fail_fetches_of(slot);
-        self.journal(slot, Body::Delete);
+        self.log_mut(slot).held.clear();
+        self.push_entry(slot, Body::Delete);
         let log = self.logs[slot.index()].take().expect("a slot is used between attach and delete");
         self.by_id.remove(&log.id);
         self.free.push(slot);
@@ -161,8 +162,8 @@ impl Store {
 
     /// Removes files whose time has come and that nothing uses.
     pub(super) fn run_removals(&mut self) {
-        // A round may still be writing to them.
-        if self.rounds.is_active() || self.removals.is_empty() {
+        // A round may still be writing to them, or a directory be in the making.
+        if self.rounds.is_active() || self.large.is_naming() || self.removals.is_empty() {
             return;
         }
         for _ in 0..REMOVALS_PER_STEP_MAX {

@@ -6,7 +6,7 @@ use super::{EntryBody, Event, Queued, Store, shared};
 use crate::Error;
 use crate::batch::Batch;
 use crate::io::Failure;
-use crate::journal::format::{Body, Place};
+use crate::journal::format::{self, Body, Place};
 use crate::journal::writer::{Bytes, Pending, Written};
 use crate::journal::{self};
 use crate::log::{Durability, Now, Slot};
@@ -14,10 +14,27 @@ use crate::log::{Durability, Now, Slot};
 /// How long to wait before a refusal by the disk is put to the test again.
 pub(super) const RETRY_NS: u64 = 1_000_000_000;
 
+/// The image of a block that is to be written again has not been given to the journal yet.
+pub(super) const IMAGE_HELD: u64 = u64::MAX;
+
 impl Store {
-    /// Gives an entry of a log to its journal.
+    /// Gives an entry of a log to its journal, behind what the log holds.
     pub(super) fn journal(&mut self, slot: Slot, body: EntryBody) {
-        let (order, pushed_ns) = (self.order, self.now.monotonic_ns);
+        if self.is_to_be_held(slot, &body) {
+            self.hold(slot, body);
+        } else {
+            self.push_entry(slot, body);
+        }
+    }
+
+    /// Gives an entry of a log to its journal now.
+    pub(super) fn push_entry(&mut self, slot: Slot, body: EntryBody) {
+        self.push_entry_of(slot, body, self.now.monotonic_ns);
+    }
+
+    /// The same with an entry that was held since `pushed_ns`.
+    pub(super) fn push_entry_of(&mut self, slot: Slot, body: EntryBody, pushed_ns: u64) {
+        let order = self.order;
         let log = self.log_mut(slot);
         let (id, durability) = (log.id, log.config.durability);
         let is_named = std::mem::replace(&mut log.is_directory_journaled, true);
@@ -27,7 +44,13 @@ impl Store {
             let body = Body::Directory { name: Bytes::Name(name) };
             journal.push(Pending { slot, log: id, body, order, pushed_ns });
         }
+        let imaged = if let Body::TailImage { place, .. } = &body { Some(place.segment) } else { None };
         journal.push(Pending { slot, log: id, body, order, pushed_ns });
+        let pushed = journal.pushed();
+        let log = self.log_mut(slot);
+        if imaged == Some(log.image_of) && log.image_before == IMAGE_HELD {
+            log.image_before = pushed;
+        }
     }
 
     /// Raises the log's start; [`Event::StartDurable`] follows. An offset that is not above the start or beyond
@@ -51,6 +74,11 @@ impl Store {
         let order = self.order;
         let log = self.log_mut(slot);
         log.since = order;
+        // The other journal may lose the name.
+        log.is_directory_journaled = false;
+        // Its batches are journaled below, whether they are held, being written or in the journal before.
+        let held = std::mem::take(&mut log.held);
+        let large = log.large;
         let mut entries = Vec::new();
         for it in &log.tails {
             let place = |position| Place { segment: it.base_offset, position };
@@ -64,9 +92,15 @@ impl Store {
                 entries.push(Body::Append { place: place(position), max_timestamp_delta: 0, batch: shared(batch) });
             }
         }
-        for body in entries {
-            self.journal(slot, body);
+        entries.extend(held.into_iter().map(|it| it.body).filter(|body| matches!(body, Body::LogStart { .. })));
+        if let Some(number) = large {
+            self.large.supersede(number);
         }
+        for body in entries {
+            self.push_entry(slot, body);
+        }
+        let durability = self.log(slot).config.durability;
+        self.log_mut(slot).image_before = self.journal_of(durability).pushed();
     }
 
     pub(super) fn submit_journals(&mut self) {
@@ -161,10 +195,13 @@ impl Store {
 }
 
 /// Up to where an entry makes its log durable, if it does.
-fn end_of(body: &EntryBody) -> Option<i64> {
+pub(super) fn end_of(body: &EntryBody) -> Option<i64> {
     match body {
         Body::Append { batch, .. } => {
             Some(Batch::first(batch.as_ref()).expect("an entry holds the batch it was made from").next_offset())
+        }
+        Body::Reference { batches, .. } => {
+            format::referred(batches.as_ref()).next_back().map(|(batch, _)| batch.next_offset())
         }
         Body::TailImage { .. }
         | Body::Truncate { .. }

@@ -4,6 +4,8 @@ use super::Store;
 use crate::journal::writer;
 use crate::latency::Distribution;
 
+pub use super::large::Counted as Large;
+
 /// A store's counters since its start, and what it holds now.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
@@ -11,6 +13,8 @@ pub struct Snapshot {
     pub durable_journal: Journal,
     /// The journal that is written to the page cache.
     pub cached_journal: Journal,
+    /// Large appends that went straight to their segments.
+    pub large: Large,
     /// Rounds from tails to segments that ended with a checkpoint.
     pub checkpoints: u64,
     /// Rounds that were given up and begun anew.
@@ -61,6 +65,7 @@ impl Store {
         Snapshot {
             durable_journal: self.durable_journal.metrics(now_ns),
             cached_journal: self.cached_journal.metrics(now_ns),
+            large: self.large.counted(),
             checkpoints,
             checkpoints_failed,
             tails: memory(&self.tails),

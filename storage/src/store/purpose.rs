@@ -11,6 +11,8 @@ pub(crate) enum Purpose {
     Fill(Durability),
     /// A step of the round that writes segments and checkpoint.
     Round,
+    /// A step of a large append's write.
+    Large(u64),
     /// Bytes for a read or a lookup.
     Fetch(u64),
     /// A log's last block, for an append.

@@ -87,6 +87,10 @@ struct Round {
     made: BTreeSet<Slot>,
     drained: Vec<Drained>,
     touched: Vec<(FileKey, PathBuf)>,
+    /// Writes of large appends that do a part of the round's work.
+    awaited: Vec<u64>,
+    /// Logs whose records tell of appends that no journal has yet, and their end offsets.
+    promised: Vec<(Slot, LogId, i64)>,
     named: BTreeSet<PathBuf>,
     /// The newest extent that each journal may free.
     retire: [Option<u64>; 2],
@@ -237,7 +241,11 @@ impl Store {
         let is_memory_spent = std::mem::take(&mut self.rounds.is_memory_spent);
         if is_memory_spent || self.appended_bytes >= self.options.tail_bytes / 4 {
             let has_much = |log: &Log| {
-                log.tails.iter().any(|it| it.tail.whole_blocks() > 0 || (is_memory_spent && !it.tail.is_durable()))
+                log.is_referred
+                    || log
+                        .tails
+                        .iter()
+                        .any(|it| it.tail.whole_blocks() > 0 || (is_memory_spent && !it.tail.is_durable()))
             };
             slots.extend(self.by_id.values().filter(|slot| self.logs[slot.index()].as_deref().is_some_and(has_much)));
         }
@@ -253,6 +261,8 @@ impl Store {
             made: BTreeSet::new(),
             drained: Vec::new(),
             touched: Vec::new(),
+            awaited: Vec::new(),
+            promised: Vec::new(),
             named: BTreeSet::new(),
             retire,
             targets: [0; 2],
@@ -286,12 +296,22 @@ impl Store {
                 self.plan_syncs();
             }
             Phase::Syncs => {
+                if round.awaited.iter().any(|&number| self.large.is_in_flight(number)) {
+                    return false;
+                }
                 round.phase = Phase::Journals;
                 self.settle();
             }
             Phase::Journals => {
                 let [durable, cached] = round.targets;
                 if self.durable_journal.durable_before() < durable || self.cached_journal.durable_before() < cached {
+                    return false;
+                }
+                let is_owed = |&(slot, id, end): &(Slot, LogId, i64)| {
+                    let log = self.logs[slot.index()].as_deref().filter(|log| log.id == id);
+                    log.is_some_and(|log| log.durable_end < end)
+                };
+                if round.promised.iter().any(is_owed) {
                     return false;
                 }
                 round.phase = Phase::JournalSyncs;
@@ -318,6 +338,19 @@ impl Store {
 
     fn queue(&mut self, op: RoundOp) {
         self.rounds.active.as_mut().expect("a round is under way").queue.push_back(op);
+    }
+
+    /// A large append's write failed: what the round left to it is still in the journal alone.
+    pub(super) fn large_write_failed(&mut self, number: u64) {
+        if self.rounds.active.as_ref().is_some_and(|round| round.awaited.contains(&number)) {
+            self.leave_extents();
+        }
+    }
+
+    /// Whether the round has planned to write to a segment and is not through with it.
+    pub(super) fn is_written_by_round(&self, slot: Slot, base_offset: i64) -> bool {
+        let drained = self.rounds.active.iter().flat_map(|round| &round.drained);
+        drained.into_iter().any(|it| (it.slot, it.base_offset) == (slot, base_offset))
     }
 
     /// The round's logs that are still there.

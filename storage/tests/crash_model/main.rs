@@ -53,6 +53,18 @@ fn what_was_durable_survives_although_operations_fail() {
 }
 
 #[test]
+fn what_went_straight_to_its_segment_survives_every_crash() {
+    let totals = run(Plan::LARGE);
+    assert!(totals.large > 0 && totals.power_cuts > 0 && totals.kills > 0, "{totals:?}");
+}
+
+#[test]
+fn what_went_straight_to_its_segment_survives_although_operations_fail() {
+    let totals = run(Plan::LARGE_FAULTS);
+    assert!(totals.large > 0 && totals.large_failed > 0 && totals.power_cuts > 0, "{totals:?}");
+}
+
+#[test]
 fn a_full_disk_refuses_appends_and_takes_them_again_when_there_is_room() {
     let totals = run(Plan::FULL);
     assert!(totals.refused > 0 && totals.appended > 0, "{totals:?}");
@@ -72,10 +84,17 @@ const FOUND_WITHIN_SEEDS: u64 = 40;
 #[cfg(feature = "planted-faults")]
 #[test]
 fn each_planted_fault_is_found() {
-    use storage::store::PlantedFault::{AcceptOldIncarnation, AcknowledgeBeforeCompletion, SkipSync};
-    for (fault, plan) in
-        [(AcknowledgeBeforeCompletion, Plan::CALM), (SkipSync, Plan::CALM), (AcceptOldIncarnation, Plan::RECYCLING)]
-    {
+    use storage::store::PlantedFault::{
+        AcceptOldIncarnation, AcknowledgeBeforeCompletion, ReferBeforeCompletion, SkipSync,
+    };
+    for (fault, plan) in [
+        (AcknowledgeBeforeCompletion, Plan::CALM),
+        (SkipSync, Plan::CALM),
+        (AcceptOldIncarnation, Plan::RECYCLING),
+        (ReferBeforeCompletion, Plan::LARGE),
+        (AcknowledgeBeforeCompletion, Plan::LARGE),
+        (SkipSync, Plan::LARGE),
+    ] {
         let planted = Plan { planted: Some(fault), ..plan };
         let is_found = |seed: &u64| std::panic::catch_unwind(|| Trial::new(*seed, planted).live()).is_err();
         let found = (0..FOUND_WITHIN_SEEDS).find(is_found);

@@ -23,6 +23,8 @@ pub(crate) struct Plan {
     pub(crate) capacity_bytes: u64,
     /// How many of 20 batches fill blocks of the journal.
     pub(crate) large_of_20: usize,
+    /// From how many bytes on batches go straight to their segment.
+    pub(crate) large_bytes_min: usize,
     #[cfg(feature = "planted-faults")]
     pub(crate) planted: Option<storage::store::PlantedFault>,
 }
@@ -34,11 +36,17 @@ impl Plan {
         error_per_million: 0,
         capacity_bytes: u64::MAX,
         large_of_20: 1,
+        large_bytes_min: 64 << 10,
         #[cfg(feature = "planted-faults")]
         planted: None,
     };
     /// Enough for the journal's extents to be used again, with few crashes in between.
-    pub(crate) const RECYCLING: Self = Self { large_of_20: 12, crash_per_million: 6_000, ..Self::CALM };
+    pub(crate) const RECYCLING: Self =
+        Self { large_of_20: 12, large_bytes_min: usize::MAX, crash_per_million: 6_000, ..Self::CALM };
+    /// Appends of all sizes on their way to segments, in the journal and between the two.
+    pub(crate) const LARGE: Self =
+        Self { large_of_20: 7, large_bytes_min: 8 << 10, crash_per_million: 25_000, ..Self::CALM };
+    pub(crate) const LARGE_FAULTS: Self = Self { error_per_million: 3_000, ..Self::LARGE };
     pub(crate) const FAULTS: Self = Self { error_per_million: 3_000, ..Self::CALM };
     pub(crate) const FULL: Self = Self { capacity_bytes: 24 << 20, ..Self::CALM };
 }
@@ -55,6 +63,8 @@ pub(crate) struct Totals {
     pub(crate) recoveries_cut: u64,
     pub(crate) stops: u64,
     pub(crate) fatal: u64,
+    pub(crate) large: u64,
+    pub(crate) large_failed: u64,
     pub(crate) writes: u64,
     pub(crate) time_ns: u64,
 }
@@ -70,6 +80,8 @@ impl Totals {
         self.recoveries_cut += other.recoveries_cut;
         self.stops += other.stops;
         self.fatal += other.fatal;
+        self.large += other.large;
+        self.large_failed += other.large_failed;
         self.writes += other.writes;
         self.time_ns += other.time_ns;
     }
@@ -176,6 +188,11 @@ impl Trial {
 
     fn crash(&mut self) {
         let crash = if self.random.index(3) == 0 { Crash::Kill } else { Crash::PowerCut };
+        for store in &self.node.stores {
+            let counted = store.metrics(self.now_ns).large;
+            self.totals.large += counted.writes;
+            self.totals.large_failed += counted.failed;
+        }
         for queue in &mut self.node.queues {
             queue.abandon(&mut self.disk.borrow_mut());
         }
@@ -265,6 +282,7 @@ impl Trial {
             7..25 => self.read(),
             25..35 => self.repeat(),
             35..40 => self.skip_sequence(),
+            40..43 => self.change_durability(),
             _ => self.append_new(),
         }
     }
@@ -301,6 +319,19 @@ impl Trial {
             log.start += self.random.below((durable - log.start) as u64 + 1) as i64;
             self.node.stores[shard].set_start(slot, log.start, now);
         }
+    }
+
+    /// Moves a log that promises little to the other journal. It promises no more there, for what it has may be on
+    /// its way still.
+    fn change_durability(&mut self) {
+        let id = self.any_log();
+        if !is_cached(id) {
+            return;
+        }
+        let (shard, slot) = self.node.slots[&id];
+        let durability = [Durability::Durable, Durability::Cached][self.random.index(2)];
+        let now = self.now();
+        self.node.stores[shard].reconfigure(slot, LogConfig { durability, ..config(id) }, now);
     }
 
     fn append_new(&mut self) {
@@ -560,7 +591,7 @@ impl Trial {
                     assert!(self.plan.error_per_million > 0, "{error}");
                     self.node.is_dead = true;
                 }
-                Event::LookupFinished { .. } | Event::DiskFull | Event::Writable => {}
+                Event::LookupFinished { .. } | Event::DiskFull | Event::Writable | Event::VolumeMeasured(_) => {}
             }
         }
     }
@@ -594,6 +625,7 @@ fn recovered_stores(disk: &Blocking, shards: usize, plan: Plan) -> Result<Vec<St
         buffer_bytes: 16 << 20,
         open_files_max: 16,
         checkpoint_bytes_min: 64 << 10,
+        large_bytes_min: plan.large_bytes_min,
         sync_all: shards.is_multiple_of(2),
         #[cfg(feature = "planted-faults")]
         planted: plan.planted,
@@ -602,10 +634,7 @@ fn recovered_stores(disk: &Blocking, shards: usize, plan: Plan) -> Result<Vec<St
     #[cfg(feature = "planted-faults")]
     let recovered = storage::recovery::recover_planted(disk, &fresh, plan.planted)?;
     #[cfg(not(feature = "planted-faults"))]
-    let recovered = {
-        let Plan { .. } = plan;
-        storage::recovery::recover(disk, &fresh)?
-    };
+    let recovered = storage::recovery::recover(disk, &fresh)?;
     recovered.into_stores(shards, |id| place(id, shards), &options)
 }
 

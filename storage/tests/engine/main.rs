@@ -3,6 +3,7 @@
 mod damage;
 #[cfg(feature = "planted-faults")]
 mod faults;
+mod large;
 mod node;
 mod recompress;
 mod restart;

@@ -226,7 +226,7 @@ fn an_append_that_waits_is_work_in_the_same_turn() {
 #[test]
 fn nothing_is_refused_where_room_is_waited_for() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let options = Options { tail_bytes: 256 << 20, ..options() };
+    let options = Options { tail_bytes: 256 << 20, large_bytes_min: usize::MAX, ..options() };
     let mut node = Node::try_start(directory.path(), 1, &options).expect("sound");
     let log = node.attach(1, LogConfig::default());
     let large = batch(1, 900_000, START_MS);

@@ -39,6 +39,10 @@ impl Store {
         let tail = log.tail_of(base_offset).expect("asked for a tail there is");
         let is_closed = log.segments.back().is_some_and(|active| active.base_offset != base_offset);
         let is_retiring = round.retire.iter().any(Option::is_some);
+        if let Some(position) = log.first_held(base_offset) {
+            // What the log holds is left to a large write: the journal is to tell of it before the file does.
+            return (position / BLOCK_BYTES as u64 * BLOCK_BYTES as u64).max(tail.durable());
+        }
         if is_closed || (log.is_carried && is_retiring) || round.is_memory_spent || round.is_cache_distrusted {
             tail.end()
         } else {
@@ -72,9 +76,28 @@ impl Store {
             self.leave_extents();
             return;
         }
+        if let Some(number) = log.large.filter(|&number| self.large.segment_of(number) == Some(base_offset)) {
+            // What the journal has of the segment's whole blocks is in that write. A closed segment is finished by
+            // another round.
+            let round = self.rounds.active.as_mut().expect("a round is under way");
+            round.awaited.push(number);
+            if round.is_cache_distrusted {
+                self.leave_extents();
+            }
+            return;
+        }
+        let image_before = log.image_before;
+        if self.journal_of(self.log(slot).config.durability).on_device_before() < image_before {
+            // The image of the block that would be written again could still be lost.
+            self.rounds.rolled.insert(slot);
+            self.leave_extents();
+            return;
+        }
+        let log = self.log(slot);
+        let tail = log.tail_of(base_offset).expect("looked at above");
         let mut durable = self.drain_to(log, base_offset);
         let mut is_left = false;
-        let mut writes: Vec<Placed> = tail.undurable_blocks();
+        let mut writes = tail.undurable_blocks_to(durable / BLOCK_BYTES as u64 * BLOCK_BYTES as u64);
         if !durable.is_multiple_of(BLOCK_BYTES as u64) && durable > tail.durable() {
             match self.padded_block(tail.partial_block()) {
                 Some(padded) => writes.push(padded),
@@ -88,12 +111,13 @@ impl Store {
         let (id, directory) = (log.id, Arc::clone(&log.directory));
         let segment = &log.segments[at];
         let has_writes = !writes.is_empty();
-        if !has_writes && !is_closed && !is_left {
-            return;
-        }
         let is_named = segment.is_named;
         let wants_index = is_closed && !segment.is_index_written()
             || segment.index_entries_unwritten() >= INDEX_ENTRIES_UNWRITTEN_MAX;
+        let has_only_index = !has_writes && !is_closed && is_named && wants_index;
+        if !has_writes && !is_closed && !is_left && !has_only_index {
+            return;
+        }
         let index = wants_index.then(|| {
             (
                 segment.index_rest(),
@@ -124,7 +148,9 @@ impl Store {
             Some((entries, position + bytes))
         });
         let round = self.rounds.active.as_mut().expect("a round is under way");
-        round.touched.push((key, path));
+        if !has_only_index {
+            round.touched.push((key, path));
+        }
         if !is_named {
             round.named.insert(log_directory(&directory));
         }
@@ -132,7 +158,7 @@ impl Store {
     }
 
     /// Something could not be written now: this round frees nothing.
-    fn leave_extents(&mut self) {
+    pub(in crate::store) fn leave_extents(&mut self) {
         let round = self.rounds.active.as_mut().expect("a round is under way");
         round.retire = [None; 2];
         if round.is_cache_distrusted {

@@ -8,7 +8,7 @@ use crate::checkpoint::record::{JournalV1, LogV1};
 use crate::io::BLOCK_BYTES;
 use crate::journal::Journal;
 use crate::journal::format::{Body, Place};
-use crate::log::state::tombstone;
+use crate::log::state::{Log, tombstone};
 use crate::log::{LogId, Slot};
 use crate::store::{Store, shared};
 
@@ -31,10 +31,12 @@ impl Store {
         for slot in slots {
             let log = self.log_mut(slot);
             log.is_directory_journaled = true;
+            log.is_referred = false;
             if log.tails.len() > 1 {
                 self.rounds.rolled.insert(slot);
             }
         }
+        self.note_promises();
         let targets = [self.durable_journal.pushed(), self.cached_journal.pushed()];
         self.rounds.active.as_mut().expect("a round is under way").targets = targets;
     }
@@ -66,6 +68,17 @@ impl Store {
         } else {
             let records: Vec<_> = slots.iter().map(|&slot| self.log(slot).record(order)).chain(deleted).collect();
             self.rounds.writer.begin(&records, &journals);
+        }
+    }
+
+    /// The records count only when everything they tell of is durable; what logs hold is not in a journal yet.
+    fn note_promises(&mut self) {
+        let owing = |log: &&Log| log.large.is_some() || !log.held.is_empty();
+        let round = self.rounds.active.as_mut().expect("a round is under way");
+        for (at, log) in self.logs.iter().enumerate() {
+            if let Some(log) = log.as_deref().filter(owing) {
+                round.promised.push((Slot(at as u32), log.id, log.end_offset));
+            }
         }
     }
 
@@ -137,7 +150,7 @@ impl Store {
             }
         }
         for (place, image) in images {
-            self.journal(slot, Body::TailImage { place, end_offset, bytes: shared(image) });
+            self.push_entry(slot, Body::TailImage { place, end_offset, bytes: shared(image) });
         }
     }
 }
