@@ -43,6 +43,7 @@ const TESTS: &[(&str, fn())] = &[
     ("an_active_group_is_neither_reset_nor_deleted", an_active_group_is_neither_reset_nor_deleted),
     ("a_group_and_its_offsets_are_deleted", a_group_and_its_offsets_are_deleted),
     ("lag_is_told_in_records_and_in_time", lag_is_told_in_records_and_in_time),
+    ("quotas_are_set_listed_and_removed", quotas_are_set_listed_and_removed),
 ];
 
 fn main() -> ExitCode {
@@ -606,4 +607,24 @@ fn lag_is_told_in_records_and_in_time() {
     let described = &json(&["group", "describe", &group, "--output", "json"])[0];
     assert_eq!((&described["lag"], &described["lag_ms"]), (&0.into(), &0.into()));
     assert!(text(&["group", "describe", &group]).contains("BEHIND"));
+}
+
+fn quotas_are_set_listed_and_removed() {
+    let client = unique("quota");
+    let entity = ["--client-id", client.as_str()];
+    let with = |words: &[&'static str]| [&["quota"], words, &entity].concat();
+    text(&with(&["set", "producer_byte_rate=10M", "request_percentage=50.5"]));
+    let listed = text(&with(&["list"]));
+    assert!(listed.contains("producer_byte_rate") && listed.contains("10000000"), "{listed}");
+    let limits = &json(&with(&["list", "--output", "json"]))[0]["limits"];
+    assert_eq!(*limits, serde_json::json!({"producer_byte_rate": 1e7, "request_percentage": 50.5}));
+
+    text(&with(&["unset", "producer_byte_rate"]));
+    assert!(!text(&with(&["list"])).contains("producer_byte_rate"));
+    text(&with(&["unset"]));
+    assert_eq!(json(&with(&["list", "--output", "json"])), serde_json::json!([]));
+
+    assert!(failing(&["quota", "set", "producer_byte_rate=1"]).contains("--client-id"));
+    assert!(failing(&with(&["set", "producer_byte_rate=1.5"])).contains("fractional"));
+    assert!(failing(&with(&["set", "connection_creation_rate=5"])).contains("connection_creation_rate"));
 }

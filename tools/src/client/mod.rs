@@ -7,6 +7,7 @@
 //!   group     a member of a consumer group: join, sync, heartbeat, commit, leave
 //!   config_admin  what is set on topics, brokers, groups and client metrics
 //!   group_admin  groups from outside: lags, offsets, deletion
+//!   quota     what clients may use
 //!   ────────
 //!   cluster     brokers, topics, leaders; one connection a broker
 //!   link        a connection whose answers come as events
@@ -31,6 +32,7 @@ mod link;
 pub mod nearest;
 pub mod partitioner;
 mod producer;
+pub mod quota;
 pub mod records;
 mod settings;
 

@@ -17,6 +17,7 @@ mod log;
 mod output;
 mod produce;
 mod progress;
+mod quota;
 mod signal;
 mod start;
 mod text;
@@ -65,6 +66,9 @@ enum Command {
     /// Show, set and unset configurations of topics, brokers, groups and client metrics
     #[command(subcommand)]
     Config(config::Command),
+    /// List, set and remove what clients may use
+    #[command(subcommand)]
+    Quota(quota::Command),
     /// Show the cluster and its brokers
     Cluster(cluster::Args),
     /// Watch a node: throughput, lags, slow requests
@@ -91,6 +95,7 @@ pub fn main() -> ExitCode {
         Command::Consume(args) => consume::run(args),
         Command::Group(command) => group::run(command),
         Command::Config(command) => config::run(command),
+        Command::Quota(command) => quota::run(command),
         Command::Cluster(args) => cluster::run(args),
         Command::Top(args) => top::run(&args),
         Command::Log(command) => log::run(command),
