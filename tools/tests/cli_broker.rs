@@ -39,6 +39,10 @@ const TESTS: &[(&str, fn())] = &[
     ("the_cluster_is_described", the_cluster_is_described),
     ("configurations_are_set_shown_and_unset", configurations_are_set_shown_and_unset),
     ("what_cannot_be_configured_is_said_in_a_sentence", what_cannot_be_configured_is_said_in_a_sentence),
+    ("a_topic_grows_and_never_shrinks", a_topic_grows_and_never_shrinks),
+    ("records_are_deleted_by_option_and_by_file", records_are_deleted_by_option_and_by_file),
+    ("what_cannot_be_deleted_is_named", what_cannot_be_deleted_is_named),
+    ("features_are_listed_and_set", features_are_listed_and_set),
     ("a_group_is_reset_to_wherever_one_likes", a_group_is_reset_to_wherever_one_likes),
     ("an_active_group_is_neither_reset_nor_deleted", an_active_group_is_neither_reset_nor_deleted),
     ("a_group_and_its_offsets_are_deleted", a_group_and_its_offsets_are_deleted),
@@ -148,6 +152,15 @@ impl Drop for Topic {
     }
 }
 
+/// Waits for what brokers tell each other in their own time.
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        thread::yield_now();
+    }
+}
+
 fn numbers(range: std::ops::Range<u32>) -> Vec<u8> {
     range.map(|number| format!("{number}\n")).collect::<String>().into_bytes()
 }
@@ -172,6 +185,86 @@ fn topics_are_made_listed_described_and_deleted() {
     done(&["topic", "delete", &topic, "--if-exists"]);
     let refused = failing(&["topic", "create", "no/slash"]);
     assert!(refused.contains("INVALID_TOPIC_EXCEPTION (17)"), "{refused}");
+}
+
+fn a_topic_grows_and_never_shrinks() {
+    let topic = Topic::new("grow", 2);
+    let tried = text(&["topic", "alter", &topic.0, "--partitions", "5", "--dry-run"]);
+    assert_eq!(tried, format!("topic {} could have 5 partitions; it had 2\n", topic.0));
+    let told = &json(&["topic", "alter", &topic.0, "--partitions", "5", "--output", "json"])[0];
+    assert_eq!((&told["partitions_before"], &told["partitions"]), (&2.into(), &5.into()));
+    until("the partitions are there", || {
+        let described = &json(&["topic", "describe", &topic.0, "--output", "json"])[0];
+        described["partitions"].as_array().map(Vec::len) == Some(5)
+    });
+    for count in ["5", "4"] {
+        let refused = failing(&["topic", "alter", &topic.0, "--partitions", count]);
+        assert!(refused.contains("INVALID_PARTITIONS (37)"), "{refused}");
+    }
+    assert!(failing(&["topic", "alter", &unique("none"), "-p", "2"]).contains("there is no topic"));
+}
+
+fn beginnings(topic: &str) -> Vec<i64> {
+    let described = json(&["topic", "describe", topic, "--output", "json"]);
+    let partitions = described[0]["partitions"].as_array().expect("it has partitions");
+    partitions.iter().map(|partition| partition["beginning"].as_i64().expect("it has an offset")).collect()
+}
+
+fn records_are_deleted_by_option_and_by_file() {
+    let topic = Topic::new("purge", 2);
+    for partition in ["0", "1"] {
+        produced(&[&topic.0, "--partition", partition], &numbers(0..10));
+    }
+    let plan = text(&["topic", "delete-records", &topic.0, "-p", "0", "--before", "4", "--dry-run"]);
+    assert!(plan.contains("WOULD DELETE BEFORE"), "{plan}");
+    assert_eq!(beginnings(&topic.0), [0, 0]);
+    let told = text(&["topic", "delete-records", &topic.0, "-p", "0", "--before", "4"]);
+    assert_eq!(told.split_whitespace().collect::<Vec<_>>(), ["TOPIC", "PARTITION", "BEGINNING", &topic.0, "0", "4"]);
+    assert_eq!(beginnings(&topic.0), [4, 0]);
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("offsets.json");
+    let partitions = [(0, 6), (1, -1)]
+        .map(|(partition, offset)| serde_json::json!({"topic": topic.0, "partition": partition, "offset": offset}));
+    std::fs::write(&file, serde_json::json!({"version": 1, "partitions": partitions}).to_string()).expect("written");
+    let file = file.to_str().expect("a path of text");
+    let told = json(&["topic", "delete-records", "--offset-json-file", file, "--output", "json"]);
+    assert_eq!((&told[0]["beginning"], &told[1]["beginning"]), (&6.into(), &10.into()));
+    assert_eq!(beginnings(&topic.0), [6, 10]);
+    let left = text(&["consume", &topic.0, "--from", "beginning", "--until-end"]);
+    assert_eq!(left.lines().collect::<Vec<_>>(), ["6", "7", "8", "9"]);
+    done(&["topic", "delete-records", &topic.0, "--all-partitions", "--before", "end"]);
+    assert_eq!(beginnings(&topic.0), [10, 10]);
+}
+
+fn what_cannot_be_deleted_is_named() {
+    let topic = Topic::new("kept", 2);
+    produced(&[&topic.0, "--partition", "0"], &numbers(0..3));
+    let message = failing(&["topic", "delete-records", &topic.0, "--all-partitions", "--before", "2"]);
+    assert!(message.contains(&format!("{}-1: the offset lies behind the last record", topic.0)), "{message}");
+    assert!(message.contains("records of 1 partition are still there"), "{message}");
+    assert_eq!(beginnings(&topic.0), [2, 0], "the other one is done");
+    let message = failing(&["topic", "delete-records", &topic.0, "--partition", "7", "--before", "0"]);
+    assert!(message.contains("has no partition 7: it has 2"), "{message}");
+    let message = failing(&["topic", "delete-records", "--from-file", "/nowhere/offsets.json"]);
+    assert!(message.contains("/nowhere/offsets.json") && message.contains("\"version\":1"), "{message}");
+}
+
+fn features_are_listed_and_set() {
+    let features = json(&["features", "list", "--output", "json"]);
+    let features = features.as_array().expect("a list");
+    let metadata = features.iter().find(|feature| feature["name"] == "metadata.version").expect("every node has it");
+    let level = metadata["level"].as_i64().expect("a number");
+    assert!(level > 0 && metadata["level_max"].as_i64() >= Some(level), "{metadata}");
+    assert!(text(&["features", "list"]).contains("metadata.version"));
+    let same = format!("metadata.version={level}");
+    assert_eq!(
+        text(&["features", "set", &same, "--dry-run"]),
+        format!("feature metadata.version could be at level {level}\n")
+    );
+    let higher = failing(&["features", "set", "metadata.version=9999"]);
+    assert!(higher.contains("INVALID_UPDATE_VERSION (95)"), "{higher}");
+    let lower = failing(&["features", "set", &format!("metadata.version={}", level - 1)]);
+    assert!(lower.contains("INVALID_UPDATE_VERSION (95)"), "{lower}");
 }
 
 fn a_wrong_name_is_answered_with_the_nearest() {

@@ -191,6 +191,8 @@ impl Code {
     pub const TOPIC_ALREADY_EXISTS: Self = Self(36);
     /// The controller is another broker.
     pub const NOT_CONTROLLER: Self = Self(41);
+    /// Something that the broker or the topic does not allow.
+    pub const POLICY_VIOLATION: Self = Self(44);
     /// Sequences are missing before this batch's.
     pub const OUT_OF_ORDER_SEQUENCE_NUMBER: Self = Self(45);
     /// The batch was appended before, too long ago to say where.
@@ -252,7 +254,7 @@ impl Code {
             19 | 20 => "bring the missing replicas back, or lower the topic's min.insync.replicas",
             29..=31 | 53 => "ask who runs the cluster for the permission (an ACL)",
             36 => "use another name, or --if-not-exists to accept the topic as it is",
-            37 => "ask for at least one partition",
+            37 => "ask for at least one partition, and for more than the topic has",
             38 => "ask for at most as many replicas as there are brokers (`skein cluster` lists them), or for none",
             40 => "look the property's name and values up in the broker's documentation",
             56 => "look at the broker's log and disks",

@@ -6,6 +6,8 @@
 //!   consumer  fetches in flight ─► batches ─► records
 //!   group     a member of a consumer group: join, sync, heartbeat, commit, leave
 //!   config_admin  what is set on topics, brokers, groups and client metrics
+//!   topic_admin  topics from outside: more partitions, fewer records
+//!   features  what the nodes agree on
 //!   group_admin  groups from outside: lags, offsets, deletion
 //!   quota     what clients may use
 //!   ────────
@@ -25,6 +27,7 @@ mod connection;
 mod consumer;
 mod consumer_protocol;
 mod error;
+pub mod features;
 mod group;
 pub mod group_admin;
 mod interrupt;
@@ -35,6 +38,7 @@ mod producer;
 pub mod quota;
 pub mod records;
 mod settings;
+pub mod topic_admin;
 
 pub use address::{Address, DEFAULT_PORT, InvalidAddress};
 pub use cluster::{Broker, Cluster, Node, Partition, Topic};

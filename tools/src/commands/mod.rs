@@ -11,6 +11,7 @@ mod connect;
 mod consume;
 mod dev;
 mod failure;
+mod features;
 mod format;
 mod group;
 mod log;
@@ -53,7 +54,7 @@ pub(crate) struct Cli {
 enum Command {
     /// Run a node
     Start(start::Args),
-    /// Make, list, describe and delete topics
+    /// Make, list, describe, grow and delete topics
     #[command(subcommand)]
     Topic(topic::Command),
     /// Send lines of text as records
@@ -73,6 +74,9 @@ enum Command {
     Cluster(cluster::Args),
     /// Watch a node: throughput, lags, slow requests
     Top(top::Args),
+    /// List and set what the nodes of the cluster agree on
+    #[command(subcommand)]
+    Features(features::Command),
     /// Look into log segment files, without a broker
     #[command(subcommand)]
     Log(log::Command),
@@ -98,6 +102,7 @@ pub fn main() -> ExitCode {
         Command::Quota(command) => quota::run(command),
         Command::Cluster(args) => cluster::run(args),
         Command::Top(args) => top::run(&args),
+        Command::Features(command) => features::run(command),
         Command::Log(command) => log::run(command),
         Command::Bench(command) => bench::run(command),
         Command::Completion(args) => completion::run(args),

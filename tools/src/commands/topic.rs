@@ -1,3 +1,6 @@
+mod alter;
+mod delete_records;
+
 use std::collections::BTreeMap;
 
 use clap::Subcommand;
@@ -38,6 +41,22 @@ Examples:
   skein topic describe orders --all-configs
   skein topic describe orders --output json | jq '.[0].partitions'")]
     Describe(DescribeArgs),
+    /// Give topics more partitions
+    #[command(after_help = "\
+Examples:
+  skein topic alter orders --partitions 12
+  skein topic alter orders payments --partitions 12 --dry-run")]
+    Alter(alter::Args),
+    /// Delete the records before an offset
+    #[command(after_help = "\
+Examples:
+  skein topic delete-records orders --partition 0 --before 1200
+  skein topic delete-records orders --all-partitions --before end
+  skein topic delete-records --from-file offsets.json
+
+The file is the one of kafka-delete-records.sh:
+  {\"version\": 1, \"partitions\": [{\"topic\": \"orders\", \"partition\": 0, \"offset\": 1200}]}")]
+    DeleteRecords(delete_records::Args),
     /// Delete topics with all their records
     #[command(after_help = "Examples:\n  skein topic delete orders\n  skein topic delete orders --if-exists")]
     Delete(DeleteArgs),
@@ -128,6 +147,8 @@ pub(super) fn run(command: Command) -> Outcome {
         Command::Create(args) => create(&args),
         Command::List(args) => list_topics(&args),
         Command::Describe(args) => describe(&args),
+        Command::Alter(args) => alter::run(&args),
+        Command::DeleteRecords(args) => delete_records::run(&args),
         Command::Delete(args) => delete(&args),
     }
 }

@@ -31,8 +31,11 @@ fn ask(
     (response, change.is_some())
 }
 
+type Supported = Vec<(String, i16, i16)>;
+type InForce = Vec<(String, i16)>;
+
 /// Supported levels, and those in force.
-fn told(node: &Node, version: i16) -> (Vec<(String, i16, i16)>, Vec<(String, i16)>) {
+fn told(node: &Node, version: i16) -> (Supported, InForce) {
     let request = versions::Request { client_software_name: "a".into(), client_software_version: "1".into() };
     let response = api_versions(&request, version, node.controller.newest());
     assert_eq!(response.finalized_features_epoch, node.controller.newest().next_offset() - 1);
