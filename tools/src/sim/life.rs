@@ -2,7 +2,7 @@
 
 use storage::simulated::{Faults, Random};
 
-use super::client::{Admin, Auditor, Client, Committer, Consumer, Env, Producer};
+use super::client::{Admin, Auditor, Client, Committer, Consumer, Env, Member, Producer};
 use super::machine::Machine;
 use super::model::Model;
 use super::scenario::{End, Producing, Scenario};
@@ -240,6 +240,11 @@ fn clients(scenario: &Scenario, random: &mut Random) -> Vec<Box<dyn Client>> {
     }
     for number in 0..scenario.committers {
         clients.push(Box::new(Committer::new(number, cuts, random.fork())));
+    }
+    for (group, &members) in scenario.members.iter().enumerate() {
+        for number in 0..members {
+            clients.push(Box::new(Member::new(group as u32, number, cuts, random.fork())));
+        }
     }
     clients
 }

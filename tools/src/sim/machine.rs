@@ -43,7 +43,8 @@ const STOP_TURNS_MAX: u64 = 1_000_000;
 const RECOVERY_CALLS_MAX: u64 = 60;
 
 /// What a node of the simulation is configured with: little of everything, so that limits are met.
-const SETTINGS: [&str; 2] = ["offsets.topic.num.partitions=4", "auto.create.topics.enable=false"];
+const SETTINGS: [&str; 3] =
+    ["offsets.topic.num.partitions=4", "auto.create.topics.enable=false", "group.min.session.timeout.ms=100"];
 
 struct Running {
     shard: Shard,

@@ -99,6 +99,16 @@ struct Commit {
     uncertain: Vec<i64>,
 }
 
+/// What is known of a consumer group with members.
+#[derive(Debug, Default)]
+struct Group {
+    /// Who owns what, by generation, then member id.
+    generations: BTreeMap<i32, BTreeMap<String, Vec<Place>>>,
+    /// Members whose processes are gone, with the time of their last sign of life.
+    silent: BTreeMap<String, u64>,
+    last_offset: i64,
+}
+
 /// See the module's head.
 #[derive(Debug, Default)]
 pub(super) struct Model {
@@ -106,6 +116,7 @@ pub(super) struct Model {
     batches: Vec<Sent>,
     by_fingerprint: BTreeMap<Fingerprint, BatchNumber>,
     commits: BTreeMap<(String, Place), Commit>,
+    groups: BTreeMap<String, Group>,
     producer_ids: BTreeMap<i64, u32>,
     cluster_id: Option<String>,
 }
@@ -253,8 +264,8 @@ impl Model {
 
     pub(super) fn committed(&mut self, group: &str, place: Place, offset: i64) {
         let commit = self.commits.entry((group.to_owned(), place)).or_default();
-        commit.acknowledged = Some(offset);
-        // The group's requests go one after another, and each commits more than the one before.
+        // Each commits more than the one before, and acknowledgements of several members may overtake each other.
+        commit.acknowledged = commit.acknowledged.max(Some(offset));
         commit.uncertain.retain(|&asked| asked > offset);
     }
 
@@ -272,5 +283,44 @@ impl Model {
         if offset >= 0 {
             self.committed(group, place, offset);
         }
+    }
+
+    // Members of groups.
+
+    /// A member was told what it owns in a generation.
+    pub(super) fn assigned(&mut self, group: &str, generation: i32, member: &str, places: &[Place]) {
+        let owners = self.groups.entry(group.to_owned()).or_default().generations.entry(generation).or_default();
+        for (other, owned) in owners.iter().filter(|(other, _)| *other != member) {
+            let twice = places.iter().find(|place| owned.contains(place));
+            assert_eq!(twice, None, "{other} and {member} own the same in generation {generation} of {group}");
+        }
+        let known = owners.entry(member.to_owned()).or_insert_with(|| places.to_vec());
+        assert_eq!(known, places, "{member} is told two things in generation {generation} of {group}");
+    }
+
+    /// The newest generation in which somebody was assigned something.
+    pub(super) fn generation(&self, group: &str) -> i32 {
+        let generations = self.groups.get(group).map(|group| &group.generations);
+        generations.and_then(|generations| generations.last_key_value()).map_or(-1, |(generation, _)| *generation)
+    }
+
+    /// A member's process is gone.
+    pub(super) fn silent(&mut self, group: &str, member: &str, since_ns: u64) {
+        self.groups.entry(group.to_owned()).or_default().silent.insert(member.to_owned(), since_ns);
+    }
+
+    /// The member of a generation whose process is gone for the longest time.
+    pub(super) fn longest_silent(&self, group: &str, generation: i32) -> Option<(&str, u64)> {
+        let group = self.groups.get(group)?;
+        let members = group.generations.get(&generation)?;
+        let silent = group.silent.iter().filter(|(member, _)| members.contains_key(*member));
+        silent.map(|(member, since_ns)| (member.as_str(), *since_ns)).min_by_key(|(_, since_ns)| *since_ns)
+    }
+
+    /// A larger offset than any that a member of the group committed before.
+    pub(super) fn next_offset(&mut self, group: &str) -> i64 {
+        let group = self.groups.entry(group.to_owned()).or_default();
+        group.last_offset += 1;
+        group.last_offset
     }
 }

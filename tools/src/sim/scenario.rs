@@ -18,6 +18,8 @@ pub struct Scenario {
     pub consumers: u32,
     /// Groups that commit offsets.
     pub committers: u32,
+    /// Members of each consumer group.
+    pub members: Vec<u32>,
     /// Connections cut, per million requests.
     pub cuts_per_million: u32,
     /// How sockets behave.
@@ -65,6 +67,7 @@ impl Scenario {
             producers: (0..random.between(2, 3)).map(|_| Producing(style(random))).collect(),
             consumers: random.between(1, 2) as u32,
             committers: random.between(1, 2) as u32,
+            members: (0..random.between(1, 2)).map(|_| random.between(1, 3) as u32).collect(),
             cuts_per_million: if rough { 10_000 } else { 0 },
             weather: if rough { Weather::ROUGH } else { Weather::CALM },
             latency: latency(random),

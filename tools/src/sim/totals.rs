@@ -38,6 +38,12 @@ totals! {
     topics_deleted,
     /// Offsets committed.
     commits,
+    /// Assignments that members of groups got.
+    assignments,
+    /// Rebalances that members were told of by an answer.
+    rebalances,
+    /// Members that fell silent.
+    silences,
     /// Producer ids given.
     producer_ids,
     /// Power cuts.
@@ -90,6 +96,11 @@ impl fmt::Display for Totals {
             f,
             "{} topics created, {} deleted, {} offsets committed, {} producer ids",
             self.topics_created, self.topics_deleted, self.commits, self.producer_ids
+        )?;
+        writeln!(
+            f,
+            "{} assignments to members of groups, {} rebalances noticed, {} members fallen silent",
+            self.assignments, self.rebalances, self.silences
         )?;
         writeln!(
             f,

@@ -8,6 +8,7 @@ mod committer;
 mod consumer;
 mod lane;
 mod link;
+mod member;
 mod producer;
 
 use broker::driver::simulated::Network;
@@ -20,6 +21,7 @@ pub(super) use admin::Admin;
 pub(super) use auditor::Auditor;
 pub(super) use committer::Committer;
 pub(super) use consumer::Consumer;
+pub(super) use member::Member;
 pub(super) use producer::{Producer, Style};
 
 /// What a client sees of the world while it is polled.
