@@ -78,6 +78,7 @@ fn every_command_has_help_with_examples() {
         "group delete",
         "group delete-offsets",
         "cluster",
+        "top",
         "log dump",
         "log verify",
         "completion",
@@ -127,6 +128,12 @@ fn wrong_use_ends_with_2_and_says_what_is_wrong() {
         (vec!["group", "reset", "g", "--by-duration", "soon", "--all-topics"], "PT2H30M"),
         (vec!["group", "delete"], "GROUP"),
         (vec!["cluster", "--bootstrap", "host:port"], "not HOST:PORT"),
+        (vec!["top", "--admin", "nowhere"], "HOST:PORT"),
+        (vec!["top", "--admin", "https://localhost:9644"], "http"),
+        (vec!["top", "--interval", "0"], "0.1"),
+        (vec!["top", "--output", "json"], "--once"),
+        (vec!["top"], "no terminal"),
+        (vec!["start", "--admin", "nowhere"], "HOST:PORT"),
         (vec!["cluster", "--command-config", "/nowhere/client.properties"], "/nowhere/client.properties"),
     ] {
         let output = run(&arguments);
@@ -157,6 +164,21 @@ fn the_environment_names_the_bootstrap_and_the_option_wins() {
     assert!(stderr(&output).contains(&from_environment));
     let output = command.args(["--bootstrap", &format!("127.0.0.1:{second}")]).output().expect("the command runs");
     assert!(stderr(&output).contains(&second.to_string()) && !stderr(&output).contains(&from_environment));
+}
+
+#[test]
+fn an_endpoint_that_is_none_is_explained() {
+    for (port, said) in [
+        (free_port(), "refused"),
+        (answering(b"HTTP/1.0 404 Not Found\r\nContent-Length: 0\r\n\r\n"), "404"),
+        (answering(b"HTTP/1.0 200 OK\r\nContent-Length: 6\r\n\r\n<html>"), "no sample"),
+        (answering(b"\0\0\0\x04what"), "not HTTP"),
+    ] {
+        let output = run(&["top", "--once", "--admin", &format!("127.0.0.1:{port}")]);
+        assert_eq!(code(&output), 1, "{said}");
+        assert!(stderr(&output).contains(said), "{said}: {}", stderr(&output));
+        assert!(stdout(&output).is_empty());
+    }
 }
 
 #[test]
@@ -214,7 +236,9 @@ fn completions_exist_for_the_usual_shells() {
     for shell in ["bash", "zsh", "fish"] {
         let output = run(&["completion", shell]);
         assert_eq!(code(&output), 0);
-        assert!(stdout(&output).contains("skein") && stdout(&output).contains("until-end"), "{shell}");
+        for word in ["skein", "until-end", "admin", "top"] {
+            assert!(stdout(&output).contains(word), "{shell}: {word}");
+        }
     }
 }
 
@@ -296,6 +320,9 @@ fn a_sound_segment_is_verified_and_a_damaged_one_named_with_its_position() {
         let output = run(&["log", "verify", &file]);
         assert_eq!(code(&output), 0, "{codec}: {}", stderr(&output));
         assert!(stdout(&output).contains(": ok, 2 batches, 23 records, offsets 0..22, "), "{}", stdout(&output));
+        let verified: serde_json::Value =
+            serde_json::from_slice(&run(&["log", "verify", "--output", "json", &file]).stdout).expect("a document");
+        assert_eq!((&verified[0]["ok"], &verified[0]["records"]), (&true.into(), &23.into()));
 
         let middle = second.len() / 2;
         second[middle] ^= 0x10;
@@ -303,6 +330,10 @@ fn a_sound_segment_is_verified_and_a_damaged_one_named_with_its_position() {
         // A directory is searched.
         let output = run(&["log", "verify", &directory.path().display().to_string()]);
         assert_eq!(code(&output), 1, "{codec}");
+        let documents = run(&["log", "verify", "--output", "json", &file]);
+        assert_eq!(code(&documents), 1, "{codec}");
+        let verified: serde_json::Value = serde_json::from_slice(&documents.stdout).expect("a document");
+        assert_eq!((&verified[0]["ok"], &verified[0]["position"]), (&false.into(), &first.len().into()));
         let expected = format!("{file}: position {}: the CRC is ", first.len());
         assert!(stderr(&output).contains(&expected), "{codec}: {}", stderr(&output));
     }

@@ -170,7 +170,8 @@ fn topics_are_made_listed_described_and_deleted() {
     let made = text(&["topic", "create", &topic, "-p", "3", "--config", "retention.ms=123456789"]);
     assert_eq!(made, format!("created topic {topic}: 3 partitions, 1 replica\n"));
     assert!(failing(&["topic", "create", &topic]).contains("TOPIC_ALREADY_EXISTS (36)"));
-    done(&["topic", "create", &topic, "--if-not-exists"]);
+    let again = &json(&["topic", "create", &topic, "--if-not-exists", "--output", "json"])[0];
+    assert_eq!((&again["name"], &again["created"]), (&topic.as_str().into(), &false.into()));
     assert!(text(&["topic", "list", "--names"]).lines().any(|line| line == topic));
 
     let described = &json(&["topic", "describe", &topic, "--output", "json"])[0];
@@ -182,7 +183,8 @@ fn topics_are_made_listed_described_and_deleted() {
 
     done(&["topic", "delete", &topic]);
     assert!(failing(&["topic", "delete", &topic]).contains("there is no topic"));
-    done(&["topic", "delete", &topic, "--if-exists"]);
+    let gone = &json(&["topic", "delete", &topic, "--if-exists", "--output", "json"])[0];
+    assert_eq!((&gone["name"], &gone["deleted"]), (&topic.as_str().into(), &false.into()));
     let refused = failing(&["topic", "create", "no/slash"]);
     assert!(refused.contains("INVALID_TOPIC_EXCEPTION (17)"), "{refused}");
 }

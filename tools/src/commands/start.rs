@@ -84,7 +84,9 @@ fn start_logging(filter: Option<&str>) -> Result<(), Failure> {
     let filter = tracing_subscriber::EnvFilter::try_new(&filter)
         .map_err(|error| Failure::Usage(format!("--log {filter}: {error}; try --log debug, or storage=debug,info")))?;
     let colour = std::env::var_os("NO_COLOR").is_none() && std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour).init();
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour);
+    // A log that cannot be written must not end the node: the disk that is full may be the log's too.
+    logs.log_internal_errors(false).init();
     Ok(())
 }
 

@@ -9,7 +9,13 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The largest answer that is read.
-const ANSWER_BYTES_MAX: u64 = 64 << 20;
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes of it that are read at a time.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// What every answer begins with.
+const PROTOCOL: &[u8] = b"HTTP/1.";
 
 /// The admin endpoint of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,11 +53,18 @@ impl Endpoint {
             .set_read_timeout(Some(PATIENCE))
             .and_then(|()| stream.set_write_timeout(Some(PATIENCE)))
             .map_err(said)?;
-        // An answer to HTTP/1.0 is not chunked, and ends with the connection.
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: {}\r\nAccept: text/plain\r\n\r\n", self.authority)
-            .map_err(said)?;
+        // An answer to HTTP/1.0 is not chunked.
+        let request = format!("GET {path} HTTP/1.0\r\nHost: {}\r\nAccept: text/plain\r\n\r\n", self.authority);
+        stream.write_all(request.as_bytes()).map_err(said)?;
         let mut answer = Vec::new();
-        stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).map_err(said)?;
+        let mut piece = vec![0; PIECE_BYTES];
+        while !is_whole(&answer)? {
+            match stream.read(&mut piece).map_err(said)? {
+                0 => break,
+                _ if answer.len() > ANSWER_BYTES_MAX => return Err("the answer has no end".to_owned()),
+                length => answer.extend_from_slice(&piece[..length]),
+            }
+        }
         body(&String::from_utf8_lossy(&answer))
     }
 
@@ -66,6 +79,18 @@ impl Endpoint {
         }
         Err(failure)
     }
+}
+
+/// Whether nothing more has to be read, as far as the answer says how long it is. Who does not speak HTTP is found out by
+/// the first bytes.
+fn is_whole(answer: &[u8]) -> Result<bool, String> {
+    if !answer.iter().zip(PROTOCOL).all(|(found, wanted)| found == wanted) {
+        return Err("the answer is not HTTP".to_owned());
+    }
+    let Some(head_end) = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n") else { return Ok(false) };
+    let head = String::from_utf8_lossy(&answer[..head_end]).to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
+    Ok(length.is_some_and(|length| answer.len() >= head_end + 4 + length))
 }
 
 /// The body of an answer, if its status is 200.
@@ -93,6 +118,15 @@ mod tests {
         for wrong in ["", "localhost", ":9644", "localhost:0", "localhost:x", "https://localhost:9644"] {
             assert!(Endpoint::parse(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn an_answer_is_whole_when_it_has_its_length() {
+        assert_eq!(is_whole(b""), Ok(false));
+        assert_eq!(is_whole(b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nab"), Ok(false));
+        assert_eq!(is_whole(b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nabc"), Ok(true));
+        assert_eq!(is_whole(b"HTTP/1.0 200 OK\r\n\r\nabc"), Ok(false), "it ends with the connection");
+        assert!(is_whole(b"\0\0").is_err());
     }
 
     #[test]

@@ -50,7 +50,8 @@ impl Screen {
 
     /// The room there is; a usual one where the terminal does not say.
     pub(super) fn size(&self) -> Size {
-        let (columns, lines) = terminal::size().unwrap_or((80, 24));
+        let (columns, lines) =
+            terminal::size().ok().filter(|&(columns, lines)| columns.min(lines) > 0).unwrap_or((80, 24));
         Size { columns: columns.into(), lines: lines.into() }
     }
 
