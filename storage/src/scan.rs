@@ -342,8 +342,13 @@ impl Walker {
 /// What a [`Search`] looks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Goal {
-    /// The first record whose timestamp is at least this.
-    AtOrAfter(i64),
+    /// The first record whose timestamp and offset are at least these.
+    AtOrAfter {
+        /// In ms.
+        timestamp: i64,
+        /// What lies before it, such as before the log's start, is not there any more.
+        offset_min: i64,
+    },
     /// The first record of the largest timestamp.
     Maximum,
 }
@@ -375,7 +380,11 @@ impl<B: AsRef<[u8]>> Search<B> {
         let progress = self.scan.step(budget_bytes, |head| {
             let located = origin.locate(head);
             match goal {
-                Goal::AtOrAfter(target) if located.timestamp >= target => ControlFlow::Break(located),
+                Goal::AtOrAfter { timestamp, offset_min }
+                    if located.timestamp >= timestamp && located.offset >= offset_min =>
+                {
+                    ControlFlow::Break(located)
+                }
                 Goal::Maximum if best.is_none_or(|best| located.timestamp > best.timestamp) => {
                     *best = Some(located);
                     ControlFlow::Continue(())

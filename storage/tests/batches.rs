@@ -152,7 +152,7 @@ fn stamping_leaves_the_crc_right_and_rewriting_mends_it() {
     check_crc(&batch).unwrap();
     assert_eq!((batch.base_offset(), batch.leader_epoch(), batch.max_timestamp()), (1 << 40, 9, NOW + 5));
     assert_eq!(batch.attributes().timestamp_type(), TimestampType::LogAppendTime);
-    let found = search(&batch, Goal::AtOrAfter(NOW + 5), u64::MAX).unwrap().unwrap();
+    let found = search(&batch, Goal::AtOrAfter { timestamp: NOW + 5, offset_min: 0 }, u64::MAX).unwrap().unwrap();
     assert_eq!((found.offset, found.timestamp), (1 << 40, NOW + 5));
 }
 
@@ -392,10 +392,15 @@ fn a_search_finds_the_exact_record_in_every_codec() {
         let bytes = builder.finish();
         let batch = Batch::first(&bytes).unwrap();
         let find = |goal| search(&batch, goal, u64::MAX).unwrap().map(|found| (found.offset, found.timestamp - NOW));
-        assert_eq!(find(Goal::AtOrAfter(0)), Some((50, 0)));
-        assert_eq!(find(Goal::AtOrAfter(NOW + 1)), Some((51, 5)));
-        assert_eq!(find(Goal::AtOrAfter(NOW + 6)), Some((53, 9)));
-        assert_eq!(find(Goal::AtOrAfter(NOW + 10)), None);
+        assert_eq!(find(Goal::AtOrAfter { timestamp: 0, offset_min: 0 }), Some((50, 0)));
+        assert_eq!(find(Goal::AtOrAfter { timestamp: NOW + 1, offset_min: 0 }), Some((51, 5)));
+        assert_eq!(find(Goal::AtOrAfter { timestamp: NOW + 6, offset_min: 0 }), Some((53, 9)));
+        assert_eq!(find(Goal::AtOrAfter { timestamp: NOW + 10, offset_min: 0 }), None);
+        assert_eq!(
+            find(Goal::AtOrAfter { timestamp: 0, offset_min: 51 }),
+            Some((51, 5)),
+            "the log starts inside the batch"
+        );
         assert_eq!(find(Goal::Maximum), Some((53, 9)));
         let mut search = Search::new(bytes.clone(), Goal::Maximum, u64::MAX);
         let found = loop {

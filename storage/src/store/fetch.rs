@@ -457,7 +457,8 @@ impl Store {
                     return Step::Lookup(Lookup::Failed);
                 }
                 let leader_epoch = batch.leader_epoch();
-                let goal = scan::Goal::AtOrAfter(goal.timestamp);
+                // Where the log's start lies inside the batch, nothing before it is there any more.
+                let goal = scan::Goal::AtOrAfter { timestamp: goal.timestamp, offset_min: start_offset };
                 let search = Search::new(bytes.slice(at..at + size), goal, DECOMPRESSED_BYTES_MAX);
                 let next = position + (at + size) as u64;
                 self.fetches.tasks.get_mut(&number).expect("looked at above").search =
@@ -498,13 +499,12 @@ impl Store {
             && let Some(task) = self.fetches.tasks.get_mut(&number)
             && let Some((search, leader_epoch, next)) = &mut task.search
         {
-            let (leader_epoch, next, slot) = (*leader_epoch, *next, task.slot);
+            let (leader_epoch, next) = (*leader_epoch, *next);
             match search.step(budget) {
                 Ok(Progress::More) => self.fetches.searching.push_back(number),
                 Ok(Progress::Done(Some(located))) => {
-                    // Where the log's start lies inside the batch, nothing before it is there any more.
-                    let offset = located.offset.max(self.log(slot).start_offset);
-                    self.finish_lookup(number, Lookup::Found { offset, timestamp: located.timestamp, leader_epoch });
+                    let (offset, timestamp) = (located.offset, located.timestamp);
+                    self.finish_lookup(number, Lookup::Found { offset, timestamp, leader_epoch });
                 }
                 Ok(Progress::Done(None)) => {
                     task.search = None;
