@@ -1,13 +1,15 @@
-// franz-go: produces idempotently, consumes in a group of two, commits, and resumes.
+// franz-go: produces idempotently, consumes in a group of two, commits, and resumes; then administers.
 package main
 
 import (
 	"context"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -17,19 +19,55 @@ const records = 5000
 func main() {
 	bootstrap := os.Args[1]
 	topic := fmt.Sprintf("go-%d", time.Now().UnixNano())
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, module := range info.Deps {
+			if module.Path == "github.com/twmb/franz-go" {
+				fmt.Println("version", module.Version)
+			}
+		}
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
 	defer cancel()
 	createTopic(ctx, bootstrap, topic)
 	produce(ctx, bootstrap, topic, 0, records/2)
+	fmt.Println("ok produce")
 	first := consume(ctx, bootstrap, topic, 2, records/2)
 	expect(len(first) == records/2, "the group of two read %d", len(first))
+	fmt.Println("ok consume\nok group")
 	produce(ctx, bootstrap, topic, records/2, records)
 	second := consume(ctx, bootstrap, topic, 1, records/2)
 	for key := range second {
 		expect(!first[key], "%s was read twice after the resume", key)
 	}
 	expect(len(first)+len(second) == records, "resumed to %d", len(first)+len(second))
-	fmt.Println("go: ok")
+	fmt.Println("ok resume")
+	administer(ctx, bootstrap, topic)
+	fmt.Println("ok admin")
+}
+
+func administer(ctx context.Context, bootstrap, topic string) {
+	client, err := kgo.NewClient(kgo.SeedBrokers(bootstrap))
+	expect(err == nil, "%v", err)
+	admin := kadm.NewClient(client)
+	defer admin.Close()
+	_, err = admin.BrokerMetadata(ctx)
+	expect(err == nil, "metadata: %v", err)
+	grown, err := admin.UpdatePartitions(ctx, 6, topic)
+	expect(err == nil && grown.Error() == nil, "partitions: %v %v", err, grown.Error())
+	hour := "3600000"
+	changed, err := admin.AlterTopicConfigs(ctx, []kadm.AlterConfig{{Name: "retention.ms", Value: &hour}}, topic)
+	expect(err == nil && changed[0].Err == nil, "configs: %v %+v", err, changed)
+	deleted, err := admin.DeleteRecords(ctx, kadm.Offsets{topic: {0: kadm.Offset{Topic: topic, Partition: 0, At: 5}}})
+	expect(err == nil && deleted.Error() == nil, "delete records: %v %v", err, deleted.Error())
+	starts, err := admin.ListStartOffsets(ctx, topic)
+	start, _ := starts.Lookup(topic, 0)
+	expect(err == nil && start.Offset == 5, "records below 5 were deleted, and the log starts at %d", start.Offset)
+	lag, err := admin.Lag(ctx, topic+"-group")
+	expect(err == nil && lag.Error() == nil, "lag: %v %v", err, lag.Error())
+	groups, err := admin.DeleteGroups(ctx, topic+"-group")
+	expect(err == nil && groups.Error() == nil, "delete group: %v %v", err, groups.Error())
+	topics, err := admin.DeleteTopics(ctx, topic)
+	expect(err == nil && topics.Error() == nil, "delete topic: %v %v", err, topics.Error())
 }
 
 func createTopic(ctx context.Context, bootstrap, topic string) {

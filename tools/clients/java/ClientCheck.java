@@ -5,9 +5,10 @@ import org.apache.kafka.clients.admin.*;
 import org.apache.kafka.clients.consumer.*;
 import org.apache.kafka.clients.producer.*;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.serialization.*;
 
-/** Produces idempotently, consumes in a group of two, commits, and resumes; then asks for offsets by time. */
+/** Produces idempotently, consumes in a group of two, commits, and resumes; then administers. */
 public class ClientCheck {
     static final int RECORDS = 5000;
 
@@ -15,13 +16,17 @@ public class ClientCheck {
         String bootstrap = args[0], topic = "java-" + UUID.randomUUID(), group = topic + "-group";
         try (Admin admin = Admin.create(Map.of("bootstrap.servers", bootstrap))) {
             admin.createTopics(List.of(new NewTopic(topic, 4, (short) 1))).all().get();
+            System.out.println("version " + org.apache.kafka.common.utils.AppInfoParser.getVersion());
             produce(bootstrap, topic, 0, RECORDS / 2);
+            System.out.println("ok produce");
             Set<String> first = consume(bootstrap, topic, group, 2, RECORDS / 2);
             expect(first.size() == RECORDS / 2, "the group of two read " + first.size());
+            System.out.println("ok consume\nok group");
             produce(bootstrap, topic, RECORDS / 2, RECORDS);
             Set<String> second = consume(bootstrap, topic, group, 1, RECORDS - RECORDS / 2);
             expect(Collections.disjoint(first, second), "records were read twice after the resume");
             expect(first.size() + second.size() == RECORDS, "resumed to " + (first.size() + second.size()));
+            System.out.println("ok resume");
             var described = admin.describeConsumerGroups(List.of(group)).all().get().get(group);
             expect(described.members().isEmpty(), "members left: " + described.members());
             var offsets = admin.listConsumerGroupOffsets(group).partitionsToOffsetAndMetadata().get();
@@ -29,9 +34,34 @@ public class ClientCheck {
             expect(committed == RECORDS, "committed " + committed);
             var latest = admin.listOffsets(Map.of(new TopicPartition(topic, 0), OffsetSpec.maxTimestamp())).all().get();
             expect(latest.get(new TopicPartition(topic, 0)).offset() >= 0, "no record of maximum timestamp");
+            administer(admin, topic, group);
             admin.deleteTopics(List.of(topic)).all().get();
         }
-        System.out.println("java: ok");
+        System.out.println("ok admin");
+    }
+
+    static void administer(Admin admin, String topic, String group) throws Exception {
+        expect(admin.describeCluster().nodes().get().size() >= 1, "no nodes");
+        admin.createPartitions(Map.of(topic, NewPartitions.increaseTo(6))).all().get();
+        var resource = new ConfigResource(ConfigResource.Type.TOPIC, topic);
+        var change = new AlterConfigOp(new ConfigEntry("retention.ms", "3600000"), AlterConfigOp.OpType.SET);
+        admin.incrementalAlterConfigs(Map.of(resource, List.of(change))).all().get();
+        until(() -> admin.describeConfigs(List.of(resource)).all().get().get(resource).get("retention.ms").value().equals("3600000"), "the configuration");
+        until(() -> admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic).partitions().size() == 6, "the new partitions");
+        var partition = new TopicPartition(topic, 0);
+        admin.deleteRecords(Map.of(partition, RecordsToDelete.beforeOffset(5))).all().get();
+        long start = admin.listOffsets(Map.of(partition, OffsetSpec.earliest())).all().get().get(partition).offset();
+        expect(start == 5, "records below 5 were deleted, and the log starts at " + start);
+        admin.alterConsumerGroupOffsets(group, Map.of(partition, new OffsetAndMetadata(5))).all().get();
+        admin.deleteConsumerGroupOffsets(group, Set.of(partition)).all().get();
+        admin.deleteConsumerGroups(List.of(group)).all().get();
+        until(() -> admin.listConsumerGroups().all().get().stream().noneMatch(listed -> listed.groupId().equals(group)), "the end of the group");
+    }
+
+    /** Kafka answers when its controller knows of a change, and its brokers show it a little later. */
+    static void until(Callable<Boolean> condition, String what) throws Exception {
+        long deadline = System.nanoTime() + Duration.ofSeconds(20).toNanos();
+        while (!condition.call()) expect(System.nanoTime() < deadline, what + " did not come");
     }
 
     static void produce(String bootstrap, String topic, int from, int to) throws Exception {

@@ -108,6 +108,15 @@ pub(crate) struct Intended {
     entries: Vec<Entry>,
 }
 
+/// Whether the list has a difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Covered {
+    No,
+    Yes,
+    /// It does, and what follows would differ as well: the episode ends.
+    Parting,
+}
+
 #[derive(Debug)]
 struct Entry {
     api: Vec<String>,
@@ -117,6 +126,8 @@ struct Entry {
     kafka: Vec<String>,
     request: Vec<String>,
     reason: String,
+    /// Whether what the brokers hold differs from then on.
+    parts: bool,
     met: u64,
 }
 
@@ -135,9 +146,12 @@ impl Intended {
     }
 
     /// Whether the difference is meant.
-    pub(crate) fn covers(&mut self, difference: &Difference, request: &str) -> bool {
-        let found = self.entries.iter_mut().find(|entry| entry.covers(difference, request));
-        found.map(|entry| entry.met += 1).is_some()
+    pub(crate) fn covers(&mut self, difference: &Difference, request: &str) -> Covered {
+        let Some(entry) = self.entries.iter_mut().find(|entry| entry.covers(difference, request)) else {
+            return Covered::No;
+        };
+        entry.met += 1;
+        if entry.parts { Covered::Parting } else { Covered::Yes }
     }
 
     /// Each reason, and how often it was met.
@@ -151,7 +165,7 @@ impl Intended {
 impl Entry {
     fn read(value: &toml::Value) -> Result<Self, String> {
         let table = value.as_table().ok_or("[[difference]] is a table")?;
-        let known = ["api", "versions", "path", "skein", "kafka", "request", "reason"];
+        let known = ["api", "versions", "path", "skein", "kafka", "request", "parts", "reason"];
         if let Some(unknown) = table.keys().find(|key| !known.contains(&key.as_str())) {
             return Err(format!("{table:?}: {unknown} is none of {known:?}"));
         }
@@ -185,6 +199,7 @@ impl Entry {
             kafka: patterns("kafka")?,
             request: patterns("request")?,
             reason: text("reason").unwrap_or_default(),
+            parts: table.get("parts").and_then(toml::Value::as_bool).unwrap_or(false),
             met: 0,
         })
     }

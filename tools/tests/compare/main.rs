@@ -30,7 +30,7 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use crate::differences::{Difference, Intended};
+use crate::differences::{Covered, Difference, Intended};
 use crate::pair::Pair;
 use crate::random::Random;
 use crate::schema::Api;
@@ -173,8 +173,8 @@ fn run(args: &Args, left: SocketAddr, right: SocketAddr, intended: Intended) -> 
         let mut number = 0;
         let outcome = episode::run(&mut pair, &world, &mut random, &deck, |step| {
             let place = format!("--seed {} --episode {episode}, request {number}", args.seed);
-            report.take(deck[number], step, &place);
             number += 1;
+            report.take(deck[number - 1], step, &place)
         });
         if let Err(failed) = outcome {
             report.broken.push(format!("episode {episode} after {number} requests: {failed}"));
@@ -212,11 +212,19 @@ fn dealt(seed: u64, number: usize, served: &[(&'static Api, i16)]) -> (&'static 
 }
 
 impl Report {
-    fn take(&mut self, (api, version): (&Api, i16), step: episode::Step, place: &str) {
+    /// Counts a step. Whether the brokers still hold the same.
+    fn take(&mut self, (api, version): (&Api, i16), step: episode::Step, place: &str) -> bool {
         self.requests += 1;
         *self.asked.entry((api.key, version)).or_default() += 1;
-        let left: Vec<Difference> =
-            step.found.into_iter().filter(|found| !self.intended.covers(found, &step.request)).collect();
+        let mut left: Vec<Difference> = Vec::new();
+        let mut is_together = true;
+        for found in step.found {
+            match self.intended.covers(&found, &step.request) {
+                Covered::No => left.push(found),
+                Covered::Yes => {}
+                Covered::Parting => is_together = false,
+            }
+        }
         if left.is_empty() {
             self.agreed += 1;
         }
@@ -225,6 +233,7 @@ impl Report {
             let first = || Unintended { first: format!("{found}\n    asked  {}\n    {place}", step.request), times: 0 };
             self.unintended.entry(key).or_insert_with(first).times += 1;
         }
+        is_together
     }
 
     fn print(&self) -> ExitCode {

@@ -32,6 +32,8 @@ pub(crate) struct Context<'a> {
     pub(crate) now: i64,
     /// The texts of the request.
     pub(crate) mentioned: &'a [String],
+    /// Whether what is looked at belongs to the topic with the broker's timestamps.
+    pub(crate) is_stamped: bool,
 }
 
 impl Context<'_> {
@@ -62,6 +64,10 @@ impl Context<'_> {
         let is_quorum = self.api == "DescribeQuorum";
         let error = fields.get("error_code").cloned();
         let dot = if path.is_empty() { "" } else { "." };
+        // Of a topic that the broker stamps, each has its own times.
+        let is_stamped = fields.get("name").is_some_and(|name| *name == Value::Text(format!("{}stamped", self.prefix)));
+        let times_before = self.is_stamped;
+        self.is_stamped |= is_stamped;
         for (name, value) in fields {
             let value = match (name, &value) {
                 ("throttle_time_ms", _) => continue,
@@ -78,6 +84,7 @@ impl Context<'_> {
             };
             normal.insert(name, value);
         }
+        self.is_stamped = times_before;
         normal
     }
 
@@ -94,7 +101,11 @@ impl Context<'_> {
             ("session_id", Value::Int(id)) if id != 0 => self.side.made_up("session", &id.to_string()),
             ("log_dir", Value::Text(_)) => "a directory".into(),
             ("total_bytes" | "usable_bytes", Value::Int(bytes)) if bytes > 0 => "some".into(),
-            (_, Value::Int(time)) if (time - self.now).abs() < PRESENT_MS && !is_of_records(path) => "now".into(),
+            (_, Value::Int(time))
+                if (time - self.now).abs() < PRESENT_MS && (self.is_stamped || !is_of_records(path)) =>
+            {
+                "now".into()
+            }
             (_, value) => value,
         }
     }

@@ -135,6 +135,7 @@ impl Pair {
                 prefix: &world.prefix,
                 now: world.now,
                 mentioned: &mentioned,
+                is_stamped: false,
             };
             context.normal(answer.clone())
         });

@@ -132,7 +132,7 @@ impl Asker<'_> {
             3 => vec![NODE, NODE].into(),
             _ => vec![NODE].into(),
         };
-        let topic = self.any_topic();
+        let topic = self.world.new_topic(self.random);
         let partition = self.world.partition(&topic, self.random);
         let partitions = vec![fields! { partition_index: partition, replicas: replicas }];
         fields! {
