@@ -5,6 +5,7 @@
 //! - [`metadata`]: topics and partitions: controller, image, requests about them
 //! - [`group`]: consumer groups and their committed offsets
 //! - [`quota`]: what clients may use, and how their use is measured
+//! - [`telemetry`]: what clients say of themselves
 //! - [`config`]: every property, from the command line to what a log goes by
 //! - [`admin`]: metrics and health over HTTP
 //! - [`assemble`], [`node`], [`listen`]: from a data directory and a configuration to a running node
@@ -23,4 +24,5 @@ mod outcome;
 pub mod pump;
 pub mod quota;
 pub mod shard;
+pub mod telemetry;
 pub mod turn;

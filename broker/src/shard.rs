@@ -50,6 +50,7 @@ pub mod report;
 pub mod scatter;
 pub mod session;
 mod stall;
+mod telemetry;
 pub mod timers;
 
 use std::collections::BTreeMap;
@@ -66,6 +67,7 @@ use crate::config::NodeConfig;
 use crate::driver::{Completion, Ops};
 use crate::metadata::Image;
 use crate::quota;
+use crate::telemetry::Receiver;
 use crate::turn::{Next, Now, Turn};
 
 use connections::{Connections, Forwarding};
@@ -159,6 +161,8 @@ pub struct Shard {
     image: Arc<Image>,
     control: Option<Control>,
     groups: Groups,
+    /// On the controller's shard: what clients push.
+    telemetry: Receiver,
     connections: Connections,
     throttling: Throttling,
     requests: Table<Request>,
@@ -207,6 +211,7 @@ impl Shard {
         let mut shard = Self {
             id,
             groups: Groups::new(&config),
+            telemetry: Receiver::default(),
             connections: Connections::new(count),
             throttling: Throttling::new(quota::Settings::of(&config)),
             config,

@@ -174,4 +174,6 @@ pub(super) static SUPPORTED: &[Definition] = &[
     ),
     Definition::new("socket.request.max.bytes", Int, Some("104857600"), AtLeast(1), High)
         .doc("Largest request; a connection that announces a larger one is closed."),
+    Definition::new("telemetry.max.bytes", Int, Some("1048576"), AtLeast(1), Low)
+        .doc("Largest push of a client's metrics, as it comes over the network."),
 ];

@@ -10,8 +10,7 @@ use super::definition::{
     Kind::{self, Boolean, Class, Double, Int, List, Long, Password, Short, String},
     Reason::{
         self, Access, Bounds, Compaction, ConsumerGroups, Controller, Durability, Metrics, Nothing, Plugins, Quotas,
-        Replication, Sasl, Scheduled, ShareGroups, Sockets, StreamsGroups, Threads, Tiered, Tls,
-        Transactions,
+        Replication, Sasl, Scheduled, ShareGroups, Sockets, StreamsGroups, Threads, Tiered, Tls, Transactions,
     },
 };
 
@@ -314,7 +313,6 @@ pub(super) static KNOWN: &[Definition] = &[
     known("ssl.truststore.password", Password, None, Any, Medium, Tls).dynamic(),
     known("ssl.truststore.type", String, Some("JKS"), Any, Medium, Tls).dynamic(),
     known("super.users", Password, None, Any, Medium, Access),
-    known("telemetry.max.bytes", Int, Some("1048576"), AtLeast(1), Low, Metrics),
     known("transaction.abort.timed.out.transaction.cleanup.interval.ms", Int, Some("10000"), AtLeast(1), Low, Transactions),
     known("transaction.max.timeout.ms", Int, Some("900000"), AtLeast(1), High, Transactions),
     known("transaction.partition.verification.enable", Boolean, Some("true"), Any, Low, Transactions).dynamic(),

@@ -112,6 +112,8 @@ pub struct Network {
     pub fetch_bytes_max: u32,
     /// `max.incremental.fetch.session.cache.slots`, of the whole node.
     pub fetch_sessions_max: u32,
+    /// `telemetry.max.bytes`.
+    pub telemetry_bytes_max: u32,
 }
 
 impl NodeConfig {
@@ -335,6 +337,7 @@ fn typed(
             idle_ms_max: u64::try_from(s.whole("connections.max.idle.ms")).ok(),
             fetch_bytes_max: s.count32("fetch.max.bytes"),
             fetch_sessions_max: s.count32("max.incremental.fetch.session.cache.slots"),
+            telemetry_bytes_max: s.count32("telemetry.max.bytes"),
         },
         producer_id_expiration_ms: s.count("producer.id.expiration.ms"),
         settings,

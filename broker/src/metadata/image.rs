@@ -389,8 +389,8 @@ impl Image {
     }
 
     /// The subscriptions to clients' metrics by name, with what is set on them.
-    pub fn client_metrics(&self) -> impl Iterator<Item = (&str, &Overrides)> {
-        self.client_metrics.iter().map(|(name, configs)| (&**name, &**configs))
+    pub fn client_metrics(&self) -> impl Iterator<Item = (&str, &Arc<Overrides>)> {
+        self.client_metrics.iter().map(|(name, configs)| (&**name, configs))
     }
 
     /// How many groups something is set on.

@@ -4,6 +4,7 @@
 //! listener ─► shard 0 accepts ─► round-robin by mailbox ─► adopt ─► receive ⇄ send ─► close ─► Closed: number free
 //! ```
 
+use net::api::api_versions;
 use net::connection::{AnswerId, Limits, Origin};
 use net::ops::{ConnectionId, Event, ListenerId, Op, ReceiveEnd, SEND_PARTS_MAX, Send};
 use net::{Answer, ApiKey, Connection, Message};
@@ -20,6 +21,9 @@ const ACCEPT_PAUSE_NS: u64 = 100_000_000;
 
 /// Requests that wait in a connection's buffer are taken up in portions of this many, so that others get their turn.
 const RESUMED_REQUESTS_MAX: usize = 64;
+
+/// The longest name of a client's software, and of its version, that is noted.
+const SOFTWARE_BYTES_MAX: usize = 256;
 
 /// First capacity of an answer's buffer in bytes: holds most answers without growing.
 const ANSWER_BYTES: usize = 256;
@@ -547,11 +551,29 @@ impl Shard {
         &self.listeners[usize::from(open.connection.origin().listener.0)].name
     }
 
+    /// Notes what software a client says it is.
+    pub(super) fn note_software(&mut self, connection: ConnectionKey, request: &api_versions::Request<'_>) {
+        let (name, version) = (&request.client_software_name, &request.client_software_version);
+        if name.len().max(version.len()) > SOFTWARE_BYTES_MAX {
+            return;
+        }
+        if let Some(open) = self.connections.by_key(connection) {
+            open.connection.set_client_software(name, version);
+        }
+    }
+
     /// Who sends on a connection.
     pub(super) fn client(&mut self, connection: ConnectionKey, client_id: Option<&str>) -> Client {
         let open = self.connections.by_key(connection).expect("it just sent a request");
         open.connection.set_client_id(client_id.unwrap_or_default());
-        let host = open.connection.origin().peer.ip().to_canonical().to_string();
-        Client { id: client_id.unwrap_or_default().to_owned(), host }
+        let peer = open.connection.origin().peer;
+        let said = open.connection.client();
+        Client {
+            id: client_id.unwrap_or_default().to_owned(),
+            host: peer.ip().to_canonical().to_string(),
+            port: peer.port(),
+            software_name: said.software_name.clone(),
+            software_version: said.software_version.clone(),
+        }
     }
 }

@@ -63,7 +63,8 @@ impl Shard {
         let mut reader = Reader::new(bytes);
         let header = RequestHeader::decode(&mut reader).map_err(|error| Malformed::Undecodable { key: None, error })?;
         let RequestHeader { key, version, correlation_id, client_id } = header;
-        if !serves(key, version) {
+        let is_hidden = api::TELEMETRY.contains(&key) && !api::serves_telemetry(&self.image);
+        if is_hidden || !serves(key, version) {
             return Err(Malformed::Unsupported { key, version });
         }
         let body_start = reader.position();
@@ -103,6 +104,7 @@ impl Shard {
         match key {
             ApiKey::ApiVersions => {
                 let request = api_versions::Request::from_prefix(body, version)?;
+                self.note_software(responder.connection, &request);
                 self.respond_message(responder, version, &api::api_versions(&request, version, &self.image));
             }
             ApiKey::Metadata => {
@@ -158,7 +160,9 @@ impl Shard {
             | ApiKey::ListPartitionReassignments
             | ApiKey::DescribeQuorum
             | ApiKey::UnregisterBroker => self.cluster_request(responder, key, version, body)?,
-            ApiKey::AlterConfigs
+            ApiKey::GetTelemetrySubscriptions
+            | ApiKey::PushTelemetry
+            | ApiKey::AlterConfigs
             | ApiKey::IncrementalAlterConfigs
             | ApiKey::CreateTopics
             | ApiKey::CreatePartitions
@@ -232,6 +236,9 @@ impl Shard {
             | ApiKey::UpdateFeatures
             | ApiKey::InitProducerId
             | ApiKey::AlterClientQuotas => self.control_request(origin, key, version, body, client),
+            ApiKey::GetTelemetrySubscriptions | ApiKey::PushTelemetry => {
+                self.telemetry_request(origin, key, version, body, client)
+            }
             _ => self.coordinate(origin, key, version, body, client),
         }
     }
@@ -248,7 +255,7 @@ pub(super) fn context<'a>(
 
 /// Whether the node serves this version of the API: what is advertised, less what has no schema.
 fn serves(key: ApiKey, version: i16) -> bool {
-    api::SERVED.contains(&key)
+    (api::SERVED.contains(&key) || api::TELEMETRY.contains(&key))
         && key.advertised_versions().contains(&version)
         && key.valid_versions().contains(&version)
 }

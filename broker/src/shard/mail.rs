@@ -154,6 +154,12 @@ pub struct Client {
     pub id: String,
     /// The host at the other end.
     pub host: String,
+    /// The port at the other end.
+    pub port: u16,
+    /// The name of its library, if it said so (KIP-511).
+    pub software_name: String,
+    /// The version of its library, if it said so.
+    pub software_version: String,
 }
 
 /// A record batch for a partition of another shard.

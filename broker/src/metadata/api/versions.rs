@@ -53,6 +53,14 @@ pub const SERVED: &[ApiKey] = &[
     ApiKey::ListConfigResources,
 ];
 
+/// What is advertised besides once somebody wants the metrics of clients (KIP-714): a client that finds these pushes.
+pub const TELEMETRY: &[ApiKey] = &[ApiKey::GetTelemetrySubscriptions, ApiKey::PushTelemetry];
+
+/// Whether somebody wants the metrics of clients.
+pub fn serves_telemetry(image: &Image) -> bool {
+    image.client_metrics_count() > 0
+}
+
 /// The first version in which a client says what software it is (KIP-511).
 const SOFTWARE_SINCE: i16 = 3;
 
@@ -65,6 +73,7 @@ pub fn api_versions(request: &Request<'_>, version: i16, image: &Image) -> Respo
     if version >= SOFTWARE_SINCE && !named.into_iter().all(|text| is_software_text(text)) {
         return Response { error_code: ErrorCode::InvalidRequest.code(), ..Response::default() };
     }
+    let telemetry: &[ApiKey] = if serves_telemetry(image) { TELEMETRY } else { &[] };
     let is_told = |feature: &&Feature| version >= FEATURES_FROM_ZERO_SINCE || feature.level_min > 0;
     let supported = |feature: &Feature| ResponseSupportedFeatures {
         name: feature.name.into(),
@@ -81,7 +90,7 @@ pub fn api_versions(request: &Request<'_>, version: i16, image: &Image) -> Respo
         (level > 0).then(|| named(feature.name))
     };
     Response {
-        api_keys: SERVED.iter().map(|&key| range(key)).collect(),
+        api_keys: SERVED.iter().chain(telemetry).map(|&key| range(key)).collect(),
         supported_features: FEATURES.iter().filter(is_told).map(supported).collect(),
         // Grows with every change of the metadata, so that clients keep the newest.
         finalized_features_epoch: image.next_offset() - 1,
