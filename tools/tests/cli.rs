@@ -242,6 +242,20 @@ fn completions_exist_for_the_usual_shells() {
     }
 }
 
+#[test]
+fn bash_completes_commands_and_options() {
+    let script = stdout(&run(&["completion", "bash"]));
+    for (typed, wanted) in [("skein to", "top"), ("skein top --ad", "--admin"), ("skein topic cr", "create")] {
+        let last = typed.split(' ').count() - 1;
+        let complete = format!(
+            "{script}\nCOMP_WORDS=({typed}); COMP_CWORD={last}; _skein skein \"${{COMP_WORDS[{last}]}}\" \
+             \"${{COMP_WORDS[{last}-1]}}\"; echo \"${{COMPREPLY[@]}}\""
+        );
+        let output = Command::new("bash").args(["--norc", "-c", &complete]).output().expect("there is a bash");
+        assert!(stdout(&output).split_whitespace().any(|word| word == wanted), "{typed}: {}", stdout(&output));
+    }
+}
+
 /// Runs the command with a reader that hangs up at once.
 fn with_closed_pipe(arguments: &[&str]) -> Output {
     let mut child = skein(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command runs");

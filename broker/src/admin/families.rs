@@ -29,7 +29,7 @@ families! {
 
     REQUESTS = Counter "skein_requests_total" ["shard", "api"] "Requests that came in.";
     REQUEST_DURATION = Histogram "skein_request_duration_seconds" ["shard", "api"]
-        "From a request to its answer; a fetch's wait for records is not in it.";
+        "From taking a request up to its answer; a fetch's wait for records is not in it.";
     ERRORS = Counter "skein_errors_total" ["shard", "api", "code"] "Errors told to clients, by Kafka's error code.";
     CONNECTIONS = Gauge "skein_connections" ["shard"] "Open connections.";
     CONNECTIONS_OPENED = Counter "skein_connections_opened_total" ["shard"] "Connections that came in.";
@@ -51,6 +51,10 @@ families! {
         "How long the oldest entry that is not written yet has waited; 0 if none waits.";
     JOURNAL_EXTENTS = Gauge "skein_journal_full_extents" ["shard", "journal"]
         "Journal extents that are full and wait for a checkpoint.";
+    LARGE_WRITES = Counter "skein_large_writes_total" ["shard"] "Writes of large batches straight to their segments.";
+    LARGE_BYTES = Counter "skein_large_bytes_total" ["shard"] "Bytes of these writes.";
+    LARGE_FAILED = Counter "skein_large_writes_failed_total" ["shard"]
+        "Such writes that failed, so that the journal got the batches.";
     CHECKPOINTS = Counter "skein_checkpoints_total" ["shard"] "Checkpoints: rounds from memory to segments that ended.";
     CHECKPOINTS_FAILED = Counter "skein_checkpoints_failed_total" ["shard"] "Such rounds that were begun anew.";
     MEMORY_USED = Gauge "skein_memory_used_bytes" ["shard", "memory"]

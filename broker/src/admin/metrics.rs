@@ -166,6 +166,9 @@ fn of_journals(page: &mut Page, shards: &[Shard<'_>]) {
 }
 
 fn of_stores(page: &mut Page, shards: &[Shard<'_>]) {
+    each(page, shards, &LARGE_WRITES, |report| report.store.large.writes);
+    each(page, shards, &LARGE_BYTES, |report| report.store.large.bytes);
+    each(page, shards, &LARGE_FAILED, |report| report.store.large.failed);
     each(page, shards, &CHECKPOINTS, |report| report.store.checkpoints);
     each(page, shards, &CHECKPOINTS_FAILED, |report| report.store.checkpoints_failed);
     let mut used = page.family(&MEMORY_USED);

@@ -1,11 +1,13 @@
 //! Turns of small state machines on real rings.
 
 use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use replication::mailbox::SLOTS;
+use replication::wake::{Doorbell, Wake};
 
-use super::{Config, start};
+use super::{Config, start, start_observed};
 use crate::driver::{Completion, Ops};
 use crate::turn::{Next, Now, Turn};
 
@@ -69,6 +71,53 @@ fn two_shards_that_sleep_between_mails_pass_a_ball() {
     };
     // A wake-up that is lost would leave both asleep for ever.
     start(config(), vec![player(0, Some(0)), player(1, None)]).expect("rings").join();
+}
+
+#[test]
+fn a_peer_behind_the_shards_exchanges_mail_with_each_of_them() {
+    struct Bell(Mutex<Sender<()>>);
+    impl Wake for Bell {
+        fn wake(&self) {
+            self.0.lock().expect("no holder panics").send(()).expect("the test waits for it");
+        }
+    }
+    type Post = Vec<(usize, u32)>;
+    let echo = || {
+        || Script::<Post, u32> {
+            state: Vec::new(),
+            on_mail: |state, from, mail| state.push((from, mail)),
+            on_turn: |state, _, outbox| {
+                outbox.extend(state.drain(..).map(|(from, mail)| (from, mail + 1)));
+                Next::Idle { deadline_ns: None }
+            },
+            stopping: false,
+        }
+    };
+    let (ring, rung) = mpsc::channel();
+    let doorbell = Arc::new(Doorbell::new(Box::new(Bell(Mutex::new(ring)))));
+    let (node, mut mailboxes) =
+        start_observed(config(), vec![echo(), echo()], Arc::clone(&doorbell)).expect("rings");
+    for (sender, mail) in mailboxes.senders.iter_mut().flatten().zip([10, 20]) {
+        sender.push(mail).expect("there is room");
+        sender.ring();
+    }
+    let mut answers = [None, None];
+    while answers.contains(&None) {
+        doorbell.drowsy();
+        let mut any = false;
+        for (answer, receiver) in answers.iter_mut().zip(mailboxes.receivers.iter_mut().flatten()) {
+            let mail = receiver.pop();
+            any |= mail.is_some();
+            *answer = answer.or(mail);
+        }
+        if !any {
+            rung.recv_timeout(Duration::from_secs(60)).expect("a shard that leaves mail rings");
+        }
+        doorbell.awake();
+    }
+    assert_eq!(answers, [Some(11), Some(21)]);
+    node.stopper().stop();
+    node.join();
 }
 
 #[test]

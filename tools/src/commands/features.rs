@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::connect::Connect;
 use super::failure::Outcome;
-use super::output::{Output, OutputArgs, print, print_json, table};
+use super::output::{Done, Output, OutputArgs, print, print_json, table};
 use crate::client::features::{self, Direction};
 
 #[derive(Debug, Subcommand)]
@@ -54,6 +54,9 @@ pub(super) struct SetArgs {
 
     #[command(flatten)]
     connect: Connect,
+
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 fn name_level(text: &str) -> Result<(String, i16), String> {
@@ -100,11 +103,13 @@ fn set(args: &SetArgs) -> Outcome {
     };
     let mut cluster = args.connect.cluster()?;
     features::update_features(&mut cluster, &args.levels, direction, args.dry_run)?;
+    let mut done = Done::new(args.output);
     for (name, level) in &args.levels {
         let verb = if args.dry_run { "could be" } else { "is" };
-        print(&format!("feature {name} {verb} at level {level}"))?;
+        let document = json!({"name": name, "level": level, "dry_run": args.dry_run});
+        done.tell(&format!("feature {name} {verb} at level {level}"), document)?;
     }
-    Ok(())
+    done.finish(Ok(()))
 }
 
 #[cfg(test)]
