@@ -2,11 +2,18 @@
 
 use std::collections::VecDeque;
 
+use net::ApiKey;
 use replication::mailbox::Credits;
+use rustc_hash::FxHashSet;
 
 use super::mail::{Answer, Ask, Mail, Notice, WATCHES_MAX};
 use super::pending::Key;
 use super::{Request, Shard};
+
+/// JoinGroup and SyncGroup requests that one shard may have under way at another. They may wait for the group's other
+/// members as long as a rebalance takes, and nothing else may wait for them, least of all those members: so they take no
+/// credit, and an answer that finds the mailbox full waits in the outbox.
+const JOINS_MAX: usize = 65_536;
 
 /// What this shard has under way at another one.
 #[derive(Debug)]
@@ -17,11 +24,75 @@ pub(crate) struct Peer {
     watches: usize,
     /// Watches that wait for room; bounded likewise.
     waiting_watches: VecDeque<(Key, Ask)>,
+    /// JoinGroup and SyncGroup requests under way.
+    joins: FxHashSet<Key>,
+    /// Those that wait for room; bounded likewise.
+    waiting_joins: VecDeque<(Key, Ask)>,
 }
 
 impl Peer {
     pub(crate) fn new() -> Self {
-        Self { asks: Credits::new(), waiting: VecDeque::new(), watches: 0, waiting_watches: VecDeque::new() }
+        Self {
+            asks: Credits::new(),
+            waiting: VecDeque::new(),
+            watches: 0,
+            waiting_watches: VecDeque::new(),
+            joins: FxHashSet::default(),
+            waiting_joins: VecDeque::new(),
+        }
+    }
+
+    /// Whether this may be asked now; counts it if so.
+    fn admits(&mut self, request: Key, lane: Lane) -> bool {
+        match lane {
+            Lane::Asks => self.asks.try_take(),
+            Lane::Watches => {
+                let has_room = self.watches < WATCHES_MAX;
+                self.watches += usize::from(has_room);
+                has_room
+            }
+            Lane::Joins => self.joins.len() < JOINS_MAX && self.joins.insert(request),
+        }
+    }
+
+    /// What waits for others of its kind to be answered.
+    fn waiting(&mut self, lane: Lane) -> &mut VecDeque<(Key, Ask)> {
+        match lane {
+            Lane::Asks => &mut self.waiting,
+            Lane::Watches => &mut self.waiting_watches,
+            Lane::Joins => &mut self.waiting_joins,
+        }
+    }
+
+    /// Takes an answer off the count of its kind.
+    fn answered(&mut self, request: Key, answer: &Answer) -> Lane {
+        if matches!(answer, Answer::Woken) {
+            self.watches -= 1;
+            Lane::Watches
+        } else if self.joins.remove(&request) {
+            Lane::Joins
+        } else {
+            self.asks.give_back();
+            Lane::Asks
+        }
+    }
+}
+
+/// What bounds an ask: what is answered at once is not to wait for what is answered at some time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lane {
+    Asks,
+    Watches,
+    Joins,
+}
+
+impl Lane {
+    fn of(ask: &Ask) -> Self {
+        match ask {
+            Ask::Watch(_) => Self::Watches,
+            Ask::Handle(forwarded) if matches!(forwarded.key, ApiKey::JoinGroup | ApiKey::SyncGroup) => Self::Joins,
+            _ => Self::Asks,
+        }
     }
 }
 
@@ -29,20 +100,11 @@ impl Shard {
     /// Asks another shard, as soon as there is a credit for it.
     pub(super) fn ask(&mut self, shard: usize, request: Key, ask: Ask) {
         assert_ne!(shard, self.id, "a shard does not ask itself");
-        let peer = &mut self.peers[shard];
-        let admitted = if matches!(ask, Ask::Watch(_)) {
-            let room = peer.watches < WATCHES_MAX;
-            peer.watches += usize::from(room);
-            room
-        } else {
-            peer.asks.try_take()
-        };
-        if admitted {
+        let (peer, lane) = (&mut self.peers[shard], Lane::of(&ask));
+        if peer.admits(request, lane) {
             self.send(shard, Mail::Ask { request, ask });
-        } else if matches!(ask, Ask::Watch(_)) {
-            peer.waiting_watches.push_back((request, ask));
         } else {
-            peer.waiting.push_back((request, ask));
+            peer.waiting(lane).push_back((request, ask));
         }
     }
 
@@ -68,7 +130,7 @@ impl Shard {
         match mail {
             Mail::Ask { request, ask } => self.asked(from, request, ask),
             Mail::Answer { request, answer } => {
-                self.release_credit(from, &answer);
+                self.release_credit(from, request, &answer);
                 self.answered(request, answer);
             }
             Mail::Notice(notice) => self.noticed(from, notice),
@@ -119,16 +181,10 @@ impl Shard {
     }
 
     /// An answer frees its slot for what waits.
-    fn release_credit(&mut self, shard: usize, answer: &Answer) {
+    fn release_credit(&mut self, shard: usize, request: Key, answer: &Answer) {
         let peer = &mut self.peers[shard];
-        let next = if matches!(answer, Answer::Woken) {
-            peer.watches -= 1;
-            peer.waiting_watches.pop_front()
-        } else {
-            peer.asks.give_back();
-            peer.waiting.pop_front()
-        };
-        if let Some((request, ask)) = next {
+        let lane = peer.answered(request, answer);
+        if let Some((request, ask)) = peer.waiting(lane).pop_front() {
             // Its fetch may have been answered while the watch waited for room.
             let wanted = !matches!(ask, Ask::Watch(_)) || self.requests.get_mut(request).is_some();
             if wanted {
