@@ -333,8 +333,12 @@ impl Shard {
     /// Begins with the next groups, or tells what was found.
     fn sweep_on(&mut self) {
         let Some(mut sweep) = self.groups.lags.sweep.take() else { return };
-        let Some((partition, (offsets, after))) = self.groups.committed_after(sweep.partition, sweep.after.as_deref())
-        else {
+        let next = self.groups.coordinators_from(sweep.partition).next().map(|(partition, coordinator)| {
+            // A coordinator may have gone elsewhere meanwhile: the next is begun with its first group.
+            let after = sweep.after.as_deref().filter(|_| partition == sweep.partition);
+            (partition, coordinator.committed_after(after, OFFSETS_PER_TURN))
+        });
+        let Some((partition, (offsets, after))) = next else {
             for told in sweep.told {
                 (told.0)(self, sweep.rows.clone());
             }
@@ -373,19 +377,6 @@ impl Shard {
                 }),
             }
         }
-    }
-}
-
-impl super::groups::Groups {
-    /// Some of the offsets that are left to look at, of one coordinator.
-    #[expect(clippy::type_complexity, reason = "the coordinator, and what it says")]
-    fn committed_after(
-        &self,
-        partition: i32,
-        after: Option<&str>,
-    ) -> Option<(i32, (Vec<GroupOffset>, Option<Arc<str>>))> {
-        let (partition, coordinator) = self.coordinators_from(partition).next()?;
-        Some((partition, coordinator.committed_after(after, OFFSETS_PER_TURN)))
     }
 }
 
