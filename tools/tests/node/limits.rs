@@ -334,7 +334,7 @@ fn changes_of_metadata_are_refused_with_an_answer_while_the_disk_is_full() {
         return;
     };
     // One shard, so that the metadata log shares its journal with the topic.
-    let launch = Launch::at(&tmpfs.0.path().join("data")).shards(1).set("skein.journal.extent.bytes=8388608");
+    let launch = Launch::at(&tmpfs.0.path().join("data")).shards(1);
     let mut node: Node = launch.start();
     let mut client = Client::connect(node.address);
     assert_eq!(only(client.call(CREATE_TOPICS, &create_request("full", 1, &[])).topics).error_code, 0);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use net::api::create_partitions as create;
 use net::api::describe_topic_partitions::{
-    Request, RequestCursor, Response, ResponseNextCursor, ResponseTopics, ResponseTopicsPartitions,
+    Request, RequestCursor, RequestTopics, Response, ResponseNextCursor, ResponseTopics, ResponseTopicsPartitions,
 };
 
 use super::{Context, operations};
@@ -47,7 +47,7 @@ pub fn describe_topic_partitions(request: &Request<'_>, context: &Context<'_>) -
     let cursor = request.cursor.as_ref();
     let named: BTreeSet<&str> = request.topics.iter().map(|topic| &*topic.name).collect();
     if cursor.is_some_and(|cursor| !is_possible(cursor, &named, all)) {
-        return refused(&named);
+        return refused(request);
     }
     let from = cursor.map_or("", |cursor| &*cursor.topic_name);
     let mut page = Page::new(request.response_partition_limit, cursor);
@@ -64,10 +64,13 @@ fn is_possible(cursor: &RequestCursor<'_>, named: &BTreeSet<&str>, all: bool) ->
     cursor.partition_index >= 0 && (all || named.contains(&*cursor.topic_name))
 }
 
-/// The response has no error of its own: each topic has it.
-fn refused(named: &BTreeSet<&str>) -> Response<'static> {
-    let topics = named.iter().map(|name| unknown(name, ErrorCode::InvalidRequest)).collect();
-    Response { topics, ..Response::default() }
+/// The response has no error of its own: each topic has it, as often as it was named.
+fn refused(request: &Request<'_>) -> Response<'static> {
+    let topic = |topic: &RequestTopics<'_>| ResponseTopics {
+        is_internal: false,
+        ..unknown(&topic.name, ErrorCode::InvalidRequest)
+    };
+    Response { topics: request.topics.iter().map(topic).collect(), ..Response::default() }
 }
 
 /// A response as it fills.

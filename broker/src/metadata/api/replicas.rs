@@ -17,7 +17,9 @@ const ELECTION_TYPES: std::ops::RangeInclusive<i8> = 0..=1;
 /// Answers an ElectLeaders request, versions 0 to 2. Null partitions are all of them, of which only those are told
 /// that an election changed: none.
 pub fn elect_leaders(request: &elect::Request<'_>, context: &Context<'_>) -> elect::Response<'static> {
-    let known = ELECTION_TYPES.contains(&request.election_type);
+    // The type is looked at where there is something to elect.
+    let nothing_asked = request.topic_partitions.as_ref().is_some_and(Vec::is_empty);
+    let known = nothing_asked || ELECTION_TYPES.contains(&request.election_type);
     let unknown_type = || {
         let message = format!(
             "Election type {} does not exist; 0 elects the preferred replica, 1 any replica where none is in sync.",
@@ -80,6 +82,10 @@ pub fn alter_partition_reassignments(
     request: &reassign::Request<'_>,
     context: &Context<'_>,
 ) -> reassign::Response<'static> {
+    // Kafka's answer to nothing is the default one, whatever else the request says.
+    if request.topics.is_empty() {
+        return reassign::Response::default();
+    }
     let responses = request.topics.iter().map(|topic| reassign::ResponseResponses {
         name: topic.name.clone().into_owned().into(),
         partitions: topic

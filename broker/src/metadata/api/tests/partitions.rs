@@ -154,9 +154,10 @@ fn what_cannot_be_described_has_its_own_error() {
     let asked = ["nowhere", "plain", "a b"];
     let expected = vec![described("a b", 17, &[]), described("nowhere", 3, &[]), described("plain", 0, &[0, 1])];
     assert_eq!(page(&node, &asked, 2000, None), (expected, None));
-    let refused = || (vec![described("compacted", 42, &[]), described("plain", 42, &[])], None);
-    assert_eq!(page(&node, &["plain", "compacted"], 2000, Some(("other", 0))), refused());
-    assert_eq!(page(&node, &["plain", "compacted"], 2000, Some(("plain", -1))), refused());
+    let twice = ["plain", "compacted", "plain"];
+    let refused = || (twice.map(|name| described(name, 42, &[])).to_vec(), None);
+    assert_eq!(page(&node, &twice, 2000, Some(("other", 0))), refused());
+    assert_eq!(page(&node, &twice, 2000, Some(("plain", -1))), refused());
     assert_eq!(page(&node, &[], 2000, Some(("zzz", 0))), (vec![], None), "nothing comes behind it");
 }
 
@@ -194,6 +195,8 @@ fn no_election_is_ever_needed() {
         assert_eq!(election(&node, kind, Some(asked)), (0, expected));
         assert_eq!(election(&node, kind, None), (0, vec![]));
     }
+    assert_eq!(election(&node, 2, None), (42, vec![]));
+    assert_eq!(election(&node, 2, Some(&[])), (0, vec![]), "there is nothing to elect");
     assert_eq!(election(&node, 2, Some(&[("plain", &[0])])), (42, vec![result("plain", 0, 42)]));
 }
 
