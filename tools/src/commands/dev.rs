@@ -1,3 +1,6 @@
+mod groups;
+mod members;
+
 use std::io::stderr;
 use std::io::{IsTerminal as _, Write as _};
 
@@ -9,6 +12,8 @@ use crate::sim::{self, Options};
 pub(super) enum Command {
     /// Simulate nodes that crash, and check what they promise
     Sim(SimArgs),
+    /// Burden a node with many groups, members and offsets, and measure how it bears them
+    Groups(groups::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -45,6 +50,7 @@ pub(super) struct SimArgs {
 pub(super) fn run(command: Command) -> Outcome {
     match command {
         Command::Sim(args) => simulate(&args),
+        Command::Groups(args) => groups::run(&args),
     }
 }
 
