@@ -213,7 +213,7 @@ impl Shard {
             groups: Groups::new(&config),
             telemetry: Receiver::default(),
             connections: Connections::new(count),
-            throttling: Throttling::new(quota::Settings::of(&config)),
+            throttling: Throttling::new(quota::Settings::of(&config), count),
             config,
             listeners,
             now: Now::default(),

@@ -90,6 +90,8 @@ struct Rates {
 #[derive(Debug)]
 pub struct Meter {
     settings: Settings,
+    /// Whether there are other shards to tell.
+    tells: bool,
     quotas: Arc<Quotas>,
     /// Whether a limit of each key exists, by [`Key`].
     limited: [bool; Key::ALL.len()],
@@ -115,10 +117,11 @@ impl Settings {
 }
 
 impl Meter {
-    /// Nothing is limited yet.
-    pub fn new(settings: Settings) -> Self {
+    /// Of one of so many shards. Nothing is limited yet.
+    pub fn new(settings: Settings, shards: usize) -> Self {
         Self {
             settings,
+            tells: shards > 1,
             quotas: Arc::default(),
             limited: [false; Key::ALL.len()],
             is_active: false,
@@ -194,6 +197,9 @@ impl Meter {
         let rates = &mut self.rates[place.key as usize];
         let counted = &mut rates.entries[place.index];
         counted.rate.record(amount, self.settings.windows, now_ns);
+        if !self.tells {
+            return;
+        }
         if counted.untold == 0.0 {
             rates.untold.push(place.index);
         }
@@ -363,7 +369,7 @@ mod tests {
 
     fn meter(key: Key, limit: f64) -> Meter {
         let windows = Windows::of_seconds(11, 1);
-        let mut meter = Meter::new(Settings { windows, mutation_windows: windows });
+        let mut meter = Meter::new(Settings { windows, mutation_windows: windows }, 2);
         let mut limits = Limits::default();
         limits.set(key, Some(limit));
         let entity = if key == Key::Connection { Entity::Ip(Name::Default) } else { Entity::Client(Name::Default) };
@@ -376,7 +382,7 @@ mod tests {
     #[test]
     fn without_quotas_nothing_is_counted() {
         let windows = Windows::of_seconds(11, 1);
-        let mut meter = Meter::new(Settings { windows, mutation_windows: windows });
+        let mut meter = Meter::new(Settings { windows, mutation_windows: windows }, 2);
         assert!(!meter.is_active());
         assert_eq!(meter.record(Key::Producer, WHO, 1e12, 0), 0);
         assert!(!meter.has_report());
@@ -452,6 +458,19 @@ mod tests {
         }
         meter.record(Key::Producer, Who { user: "u", client_id: "new" }, 1.0, 20 * S);
         assert_eq!(meter.rates[Key::Producer as usize].entries.len(), 1);
+    }
+
+    #[test]
+    fn a_shard_that_is_alone_keeps_nothing_for_others() {
+        let mut meter = meter(Key::Producer, 1000.0);
+        meter.tells = false;
+        for client in 0..=COUNTED_MAX {
+            let client_id = client.to_string();
+            meter.record(Key::Producer, Who { user: "u", client_id: &client_id }, 1.0, 0);
+        }
+        assert!(!meter.has_report());
+        meter.record(Key::Producer, Who { user: "u", client_id: "new" }, 1.0, 20 * S);
+        assert_eq!(meter.rates[Key::Producer as usize].entries.len(), 1, "idle ones make room");
     }
 
     #[test]

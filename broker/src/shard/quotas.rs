@@ -41,9 +41,9 @@ pub(crate) struct Throttling {
 }
 
 impl Throttling {
-    pub(crate) fn new(settings: Settings) -> Self {
+    pub(crate) fn new(settings: Settings, shards: usize) -> Self {
         let (timed, kept_out) = Default::default();
-        Self { meter: Meter::new(settings), report_armed: false, timed, weight: 0, kept_out }
+        Self { meter: Meter::new(settings, shards), report_armed: false, timed, weight: 0, kept_out }
     }
 }
 
@@ -158,7 +158,7 @@ impl Shard {
     }
 
     fn arm_quota_report(&mut self) {
-        if !self.throttling.report_armed && self.peers.len() > 1 && self.throttling.meter.has_report() {
+        if !self.throttling.report_armed && self.throttling.meter.has_report() {
             self.throttling.report_armed = true;
             self.timers.arm(self.now.monotonic_ns + REPORT_NS, Timer::QuotaReport);
         }
