@@ -1,10 +1,11 @@
 //! What an administrator does to groups: describes and lists them, removes members, offsets and whole groups.
 
-use net::api::{delete_groups, describe_groups, join_group, leave_group, list_groups, offset_delete};
+use net::api::{delete_groups, describe_groups, join_group, leave_group, list_groups, offset_delete, offset_fetch};
 
 use crate::groups::{
     JOIN, Joined, LEAVE, SYNC, beat, commit, commit_as_plain_consumer, committed, join, join_request, sync_request,
 };
+use crate::support::batch;
 use crate::support::broker::{Broker, is_passing, only, unique};
 use crate::support::client::Client;
 use crate::support::wait::eventually;
@@ -229,4 +230,40 @@ fn lists_are_filtered_by_state_and_type_without_regard_to_case() {
     assert_eq!(list(&mut client, LIST, &[], &["consumer"]), [] as [[String; 4]; 0]);
     assert_eq!(list(&mut client, 4, &["Stable"], &[]), [owned([&stable, "consumer", "Stable", ""])]);
     assert_eq!(list(&mut client, 3, &[], &[])[0][2..], ["", ""]);
+}
+
+#[test]
+fn who_asks_is_told_the_lag_in_records_and_in_time_and_nobody_else() {
+    let Some(broker) = Broker::get("lags") else { return };
+    if broker.is_kafka() {
+        return;
+    }
+    let topic = broker.topic("lag").name;
+    let mut client = broker.client();
+    let records = batch::batch(&["one", "two", "three", "four", "five", "six", "seven"]);
+    assert_eq!(client.must_produce(&topic, 0, &records), 0);
+    // It commits 5.
+    let group = commit_as_plain_consumer(&broker, &topic);
+    let mut ask = |skein_lags: bool, version: i16| {
+        let groups = vec![offset_fetch::RequestGroups {
+            group_id: group.as_str().into(),
+            member_epoch: -1,
+            topics: None,
+            ..Default::default()
+        }];
+        let response = client.call(version, &offset_fetch::Request { groups, skein_lags, ..Default::default() });
+        let found = only(only(only(response.groups).topics).partitions);
+        assert_eq!((found.committed_offset, found.error_code), (5, 0));
+        (found.skein_end_offset, found.skein_lag_ms)
+    };
+    for version in [9, 10] {
+        assert_eq!(ask(false, version), (-1, -1), "v{version}");
+        let (end, lag_ms) = ask(true, version);
+        assert_eq!(end, 7, "v{version}");
+        let now_ms = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is after 1970");
+        let made_ms = batch::first_timestamp() + 5;
+        let expected = (now_ms.as_millis() as i64 - made_ms).max(0);
+        assert!((expected - 60_000..=expected).contains(&lag_ms), "v{version}: {lag_ms}, not {expected}");
+    }
+    assert_eq!(ask(false, 8), (-1, -1));
 }

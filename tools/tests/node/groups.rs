@@ -54,7 +54,11 @@ pub(crate) fn join(client: &mut Client, group: &str, member: &str, instance: Opt
     })
 }
 
-pub(crate) fn sync_request<'a>(group: &'a str, joined: &'a Joined, assign: &[(&'a str, &'a str)]) -> sync_group::Request<'a> {
+pub(crate) fn sync_request<'a>(
+    group: &'a str,
+    joined: &'a Joined,
+    assign: &[(&'a str, &'a str)],
+) -> sync_group::Request<'a> {
     let assignments = assign.iter().map(|&(member, share)| sync_group::RequestAssignments {
         member_id: member.into(),
         assignment: share.as_bytes().into(),
@@ -282,4 +286,34 @@ fn transactions_and_other_coordinators_are_refused_for_good() {
         ..Default::default()
     };
     assert_eq!(broker.client().call(4, &request).error_code, INVALID_REQUEST);
+}
+
+#[test]
+fn members_that_wait_for_another_hold_nobody_else_up() {
+    const WAITING: usize = 400;
+    /// The last version in which a member joins without an id of its own.
+    const JOIN_AT_ONCE: i16 = 3;
+    let Some(broker) = Broker::get("many members") else { return };
+    let (group, topic) = (broker.group("crowd"), broker.topic_with("crowd", 4, &[]).name);
+    let mut client = broker.client();
+    let first = join(&mut client, &group, "", None);
+    assert_eq!(client.call(SYNC, &sync_request(&group, &first, &[])).error_code, 0);
+    let mut waiting: Vec<Client> = (0..WAITING).map(|_| broker.client()).collect();
+    for member in &mut waiting {
+        member.send(JOIN_AT_ONCE, &join_request(&group, "", None));
+    }
+    // Their connections are spread over the shards, and so are these.
+    for partition in [0, 1, 2, 3, 0, 1, 2, 3] {
+        let mut other = broker.client();
+        eventually("the rebalance begins", || {
+            (beat(&mut other, &group, &first.member_id, first.generation_id, None) == REBALANCING).then_some(())
+        });
+        other.must_produce(&topic, partition, &crate::support::batch::batch(&["one"]));
+    }
+    let again = client.call(JOIN, &join_request(&group, &first.member_id, None));
+    assert_eq!(again.error_code, 0);
+    for member in &mut waiting {
+        let (_, joined) = member.receive::<join_group::Request<'_>>(JOIN_AT_ONCE);
+        assert_eq!(joined.error_code, 0);
+    }
 }
