@@ -15,6 +15,9 @@ const POLL_NS: u64 = 20_000;
 const DOWN_NS_MAX: u64 = 200_000_000;
 /// Virtual time within which clients have to come to rest when they begin nothing new, in nanoseconds.
 const REST_NS_MAX: u64 = 600_000_000_000;
+/// Time after a failed operation before another may fail, in nanoseconds: it can be tried again meanwhile, however slow the
+/// disk is.
+const ERROR_APART_NS: u64 = 300_000_000;
 /// Longest time for which the disk is full, in nanoseconds.
 const FULL_NS_MAX: u64 = 500_000_000;
 /// The wall clock is wrong by at most this much, in milliseconds: less than half of what a record's timestamp may be
@@ -47,6 +50,9 @@ pub(super) struct Life {
     trace: Trace,
     /// When the disk has room again, while it is full.
     full_until_ns: Option<u64>,
+    /// Operations that have failed, and when the last did.
+    errors: u64,
+    error_at_ns: u64,
     /// How wrong the wall clock is.
     wrong_ms: i64,
     is_draining: bool,
@@ -74,6 +80,8 @@ impl Life {
             totals: Totals::default(),
             trace: Trace::default(),
             full_until_ns: None,
+            errors: 0,
+            error_at_ns: 0,
             wrong_ms: 0,
             is_draining: false,
         }
@@ -180,6 +188,10 @@ impl Life {
 
     fn disturb(&mut self) {
         let now_ns = self.now_ns();
+        let errors = self.machine.world.disk.borrow().counts().errors;
+        if errors != self.errors {
+            (self.errors, self.error_at_ns) = (errors, now_ns);
+        }
         if self.full_until_ns.is_some_and(|until| until <= now_ns) {
             self.full_until_ns = None;
             self.clear_faults();
@@ -203,6 +215,9 @@ impl Life {
 
     /// One operation fails, the next succeed: what fails twice may rightly end the node.
     fn fail_one_operation(&mut self) {
+        if self.errors > 0 && self.now_ns() < self.error_at_ns + ERROR_APART_NS {
+            return;
+        }
         let mut faults = self.scenario.no_faults();
         faults.errors_max = 1;
         match self.random.index(3) {
