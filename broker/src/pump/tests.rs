@@ -95,8 +95,7 @@ fn a_peer_behind_the_shards_exchanges_mail_with_each_of_them() {
     };
     let (ring, rung) = mpsc::channel();
     let doorbell = Arc::new(Doorbell::new(Box::new(Bell(Mutex::new(ring)))));
-    let (node, mut mailboxes) =
-        start_observed(config(), vec![echo(), echo()], Arc::clone(&doorbell)).expect("rings");
+    let (node, mut mailboxes) = start_observed(config(), vec![echo(), echo()], Arc::clone(&doorbell)).expect("rings");
     for (sender, mail) in mailboxes.senders.iter_mut().flatten().zip([10, 20]) {
         sender.push(mail).expect("there is room");
         sender.ring();
