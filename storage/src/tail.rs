@@ -293,12 +293,7 @@ impl Tail {
         copied
     }
 
-    /// The whole blocks that are not durable yet: position and memory, ascending.
-    pub(crate) fn undurable_blocks(&self) -> Vec<Placed> {
-        self.undurable_blocks_to(self.end / BLOCK * BLOCK)
-    }
-
-    /// Those of them before `last`, a block's start.
+    /// The blocks before `last`, a block's start, that are not durable yet: position and memory, ascending.
     pub(crate) fn undurable_blocks_to(&self, last: u64) -> Vec<Placed> {
         let mut blocks = Vec::new();
         let mut position = self.durable;
