@@ -134,6 +134,7 @@ impl Machine {
             buffer_bytes: 16 << 20,
             open_files_max: 16,
             checkpoint_bytes_min: 64 << 10,
+            large_bytes_min: 8 << 10,
             sync_all: self.scenario.sync_all,
             ..Default::default()
         };
