@@ -4,16 +4,17 @@
 //! THROTTLING_QUOTA_EXCEEDED, each topic on its own. Older clients get what they want, and have to wait afterwards.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use net::api::{create_partitions, create_topics, delete_topics};
-use net::{ApiKey, DecodeError, Message as _};
+use net::{ApiKey, DecodeError, Message as _, Uuid};
 
 use super::Shard;
 use super::control::{Origin, encode};
 use super::mail::Client;
 use super::quotas::throttle_ms;
 use crate::error_code::ErrorCode;
-use crate::metadata::api;
+use crate::metadata::{Topic, api};
 use crate::quota::{ANONYMOUS, Meter, Who};
 
 /// What a client is told of a topic that came too soon.
@@ -134,14 +135,14 @@ impl Shard {
         let controller = &mut self.control.as_mut().expect("handled by the controller's shard").controller;
         let image = controller.newest();
         let mut refused = Vec::new();
-        let mut admits = |topic: Option<&std::sync::Arc<crate::metadata::Topic>>, name: Option<&str>| {
+        let mut admits = |topic: Option<&Arc<Topic>>, name: Option<&str>| {
             // What is not there costs nothing, and is told so.
             let Some(topic) = topic else { return true };
             let admitted = gate.admits(topic.partitions.len());
             if !admitted {
                 refused.push(delete_topics::ResponseResponses {
                     name: name.map(|name| name.to_owned().into()),
-                    topic_id: if name.is_none() || version >= 6 { topic.id } else { net::Uuid::ZERO },
+                    topic_id: if name.is_none() || version >= 6 { topic.id } else { Uuid::ZERO },
                     error_code: ErrorCode::ThrottlingQuotaExceeded.code(),
                     error_message: Some(REFUSED.into()),
                 });

@@ -84,7 +84,7 @@ fn a_repeated_batch_is_recognised_after_its_recompression_and_after_a_restart() 
     let directory = tempfile::tempdir().expect("a temporary directory");
     let mut node = Node::start(directory.path(), 1);
     let log = node.attach(1, config(Codec::Zstd, 3));
-    let sent: Vec<_> = (0..3).map(|number| produced(number)).collect();
+    let sent: Vec<_> = (0..3).map(produced).collect();
     for (number, batch) in sent.iter().enumerate() {
         assert_eq!(first_offset(&node.append(log, batch)), number as i64);
     }
