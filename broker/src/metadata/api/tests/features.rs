@@ -51,7 +51,7 @@ fn told(node: &Node, version: i16) -> (Supported, InForce) {
 fn a_feature_that_may_be_off_is_hidden_from_old_clients() {
     let node = Node::new(&[]);
     let metadata = (METADATA.to_owned(), 7, 30);
-    assert_eq!(told(&node, 3).0, [metadata.clone()]);
+    assert_eq!(told(&node, 3).0, std::slice::from_ref(&metadata));
     assert_eq!(told(&node, 4).0, [(REPLICAS.to_owned(), 0, 1), metadata]);
     assert_eq!(told(&node, 4).1, [(REPLICAS.to_owned(), 1), (METADATA.to_owned(), 30)]);
 }
