@@ -32,6 +32,8 @@ public class WordCount {
             var internal = admin.listTopics().names().get().stream().filter(name -> name.startsWith(id + "-") && !name.equals(in) && !name.equals(out)).toList();
             if (internal.size() != 2) throw new AssertionError("internal topics: " + internal);
             admin.deleteTopics(internal).all().get();
+            // Instances that close keep their membership, so that a restart does not rebalance.
+            admin.removeMembersFromConsumerGroup(id, new RemoveMembersFromConsumerGroupOptions()).all().get();
             admin.deleteConsumerGroups(List.of(id)).all().get();
             System.out.println("ok admin");
         }

@@ -67,7 +67,7 @@ fn is_possible(cursor: &RequestCursor<'_>, named: &BTreeSet<&str>, all: bool) ->
 /// The response has no error of its own: each topic has it, as often as it was named.
 fn refused(request: &Request<'_>) -> Response<'static> {
     let topic = |topic: &RequestTopics<'_>| ResponseTopics {
-        is_internal: false,
+        topic_authorized_operations: operations::NOT_ASKED,
         ..unknown(&topic.name, ErrorCode::InvalidRequest)
     };
     Response { topics: request.topics.iter().map(topic).collect(), ..Response::default() }
@@ -130,11 +130,7 @@ fn unknown(name: &str, code: ErrorCode) -> ResponseTopics<'static> {
     ResponseTopics {
         error_code: code.code(),
         name: Some(name.to_owned().into()),
-        is_internal: names::is_internal(name),
-        topic_authorized_operations: match code {
-            ErrorCode::UnknownTopicOrPartition => operations::TOPIC,
-            _ => operations::NOT_ASKED,
-        },
+        topic_authorized_operations: operations::TOPIC,
         ..ResponseTopics::default()
     }
 }
