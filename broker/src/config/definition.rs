@@ -289,7 +289,8 @@ impl Definition {
         self.kind == Kind::Password
     }
 
-    /// Checks a value as a person or client gave it and returns it trimmed, as it is stored and shown.
+    /// Checks a value as a person or client gave it and returns it as it is stored and shown: trimmed, and numbers, words
+    /// and lists as they are understood.
     pub fn check(&self, value: &str) -> Result<String, Invalid> {
         let value = value.trim();
         let wrong = |rule: String| Invalid {
@@ -312,7 +313,27 @@ impl Definition {
             Kind::List => self.check_list(value),
         }
         .map_err(wrong)?;
-        Ok(value.to_owned())
+        Ok(self.understood(value))
+    }
+
+    /// A checked value in the form that Kafka shows it in.
+    fn understood(&self, value: &str) -> String {
+        match self.kind {
+            Kind::Int | Kind::Short | Kind::Long => value.parse::<i64>().map(|number| number.to_string()).ok(),
+            Kind::Double => value.parse::<f64>().map(|number| format!("{number:?}").replace('e', "E")).ok(),
+            Kind::List => {
+                let mut items: Vec<&str> = Vec::new();
+                for item in list(value) {
+                    // A set of words has each of them once.
+                    if !(matches!(self.check, Check::Subset(_)) && items.contains(&item)) {
+                        items.push(item);
+                    }
+                }
+                Some(items.join(","))
+            }
+            Kind::Boolean | Kind::String | Kind::Class | Kind::Password => None,
+        }
+        .unwrap_or_else(|| value.to_owned())
     }
 
     fn check_whole(&self, value: &str, min: i64, max: i64) -> Result<(), String> {
@@ -354,7 +375,7 @@ impl Definition {
 
     fn check_list(&self, value: &str) -> Result<(), String> {
         let fits = match self.check {
-            Check::Subset(words) => list(value).all(|item| words.contains(&item)),
+            Check::Subset(words) => value.is_empty() || value.split(',').all(|item| words.contains(&item.trim())),
             Check::NotEmpty => list(value).next().is_some(),
             Check::ReplicaPairs => value == "*" || list(value).all(is_replica_pair),
             _ => true,
@@ -424,3 +445,26 @@ impl fmt::Display for Invalid {
 }
 
 impl std::error::Error for Invalid {}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::topic_definition;
+
+    #[test]
+    fn values_are_shown_as_they_are_understood() {
+        for (name, given, shown) in [
+            ("retention.ms", " +0500 ", Some("500")),
+            ("min.cleanable.dirty.ratio", "1", Some("1.0")),
+            ("min.cleanable.dirty.ratio", "0.50", Some("0.5")),
+            ("cleanup.policy", " compact , delete ", Some("compact,delete")),
+            ("cleanup.policy", "compact,compact", Some("compact")),
+            ("cleanup.policy", "", Some("")),
+            ("cleanup.policy", "compact,", None),
+            ("cleanup.policy", ",", None),
+            ("preallocate", "TRUE", Some("true")),
+        ] {
+            let definition = topic_definition(name).expect("a topic property");
+            assert_eq!(definition.check(given).ok().as_deref(), shown, "{name}={given:?}");
+        }
+    }
+}
