@@ -79,7 +79,10 @@ pub struct GroupLag {
 }
 
 /// Who is told of the lags of a shard's groups: ordered by coordinator, group and topic.
-pub struct Told(pub Box<dyn FnOnce(&mut Shard, Vec<GroupLag>) + Send>);
+pub struct Told(pub Tell);
+
+/// What is called once with the lags, on the shard that found them.
+pub type Tell = Box<dyn FnOnce(&mut Shard, Vec<GroupLag>) + Send>;
 
 impl fmt::Debug for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

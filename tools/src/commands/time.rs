@@ -57,12 +57,12 @@ pub(super) fn span(ms: i64) -> String {
         _ => format!("{large} {large_unit} {small} {small_unit}"),
     };
     match ms {
-        0 => "0".to_owned(),
-        ..1000 => format!("{ms} ms"),
-        ..60_000 => format!("{seconds}.{} s", ms % 1000 / 100),
-        ..3_600_000 => two(seconds / 60, "m", seconds % 60, "s"),
-        ..DAY_MS => two(seconds / 3600, "h", seconds / 60 % 60, "m"),
-        _ => two(seconds / 86_400, "d", seconds / 3600 % 24, "h"),
+        ..=0 => "0".to_owned(),
+        1..1000 => format!("{ms} ms"),
+        1000..60_000 => format!("{seconds}.{} s", ms % 1000 / 100),
+        60_000..3_600_000 => two(seconds / 60, "m", seconds % 60, "s"),
+        3_600_000..DAY_MS => two(seconds / 3600, "h", seconds / 60 % 60, "m"),
+        DAY_MS.. => two(seconds / 86_400, "d", seconds / 3600 % 24, "h"),
     }
 }
 
