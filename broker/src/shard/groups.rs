@@ -30,6 +30,10 @@ const LOAD_BYTES: usize = 1 << 20;
 /// The most bytes that one batch of `__consumer_offsets` may decompress to: the coordinators write them uncompressed.
 const LOAD_BATCH_BYTES_MAX: u64 = 64 << 20;
 
+/// Reads that may fail one after another while a coordinator loads. A disk that fails more often holds offsets that nobody can
+/// get at; groups that began anew without them would read everything again, or skip it.
+const FAILED_READS_MAX: u32 = 10;
+
 /// Groups looked at in one step of the expiry of offsets.
 const EXPIRED_GROUPS_PER_STEP: usize = 100;
 
@@ -40,6 +44,8 @@ struct Hosted {
     log: LogId,
     /// The next offset to load, until all is loaded.
     loading: Option<i64>,
+    /// Reads that have failed one after another while it loads.
+    failed_reads: u32,
 }
 
 /// A request that was split among coordinators, until all of them have replied.
@@ -136,7 +142,7 @@ impl Shard {
             if here {
                 let seed = self.random_seed();
                 let coordinator = Coordinator::new(self.groups.config.clone(), seed);
-                self.groups.hosted.insert(partition, Hosted { coordinator, log, loading: Some(0) });
+                self.groups.hosted.insert(partition, Hosted { coordinator, log, loading: Some(0), failed_reads: 0 });
                 self.groups.to_load.push_back(partition);
             }
         }
@@ -361,7 +367,12 @@ impl Shard {
         let Some(hosted) = self.groups.hosted.get_mut(&partition) else { return };
         let Some(offset) = hosted.loading else { return };
         match answer.error {
-            ErrorCode::None => {}
+            ErrorCode::None => hosted.failed_reads = 0,
+            ErrorCode::KafkaStorageError if hosted.failed_reads < FAILED_READS_MAX => {
+                hosted.failed_reads += 1;
+                tracing::warn!(partition, offset, "a read of {CONSUMER_OFFSETS} failed and is tried again");
+                return self.groups.to_load.push_back(partition);
+            }
             ErrorCode::OffsetOutOfRange => {
                 hosted.loading = Some(answer.log_start_offset.max(offset + 1));
                 return self.groups.to_load.push_back(partition);
