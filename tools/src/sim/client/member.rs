@@ -33,6 +33,8 @@ const PAUSE_AFTER_LOSS_NS: u64 = 3_000_000_000;
 /// of offsets that is loaded, and pauses between signs of life may take.
 const MISSED_WITHIN_NS: u64 = SESSION_NS + 500_000_000;
 const SESSION_NS: u64 = SESSION_MS as u64 * 1_000_000;
+/// Coordinators count whole milliseconds, so a session may end this much early, in nanoseconds.
+const ROUNDING_NS: u64 = 1_000_000;
 /// Longest silence, in nanoseconds.
 const SILENCE_NS_MAX: u64 = 4 * SESSION_NS;
 const PROTOCOL_TYPE: &str = "simulated";
@@ -351,7 +353,7 @@ impl Member {
         if is_out || code == ErrorCode::IllegalGeneration.code() {
             let quiet_ns = env.now_ns.saturating_sub(self.contact_ns);
             assert!(
-                self.state != State::Member || quiet_ns >= SESSION_NS,
+                self.state != State::Member || quiet_ns + ROUNDING_NS >= SESSION_NS,
                 "{what} of {} in generation {}: error {code}, {quiet_ns} ns after its last sign of life",
                 self.id,
                 self.generation
