@@ -379,6 +379,12 @@ impl Store {
             self.cached_journal.free_until(ordinal, &mut self.files);
         }
         self.rounds.writer.finished(self.identity, &mut self.files);
+        for &(slot, id) in &round.logs {
+            // Not when the records are taken: entries that follow may be durable before them.
+            if let Some(log) = self.log_if(slot, id) {
+                log.is_directory_journaled = true;
+            }
+        }
         self.rounds.counted.0 += 1;
         self.rounds.tombstones.extend(round.deleted);
         self.rounds.failures = 0;

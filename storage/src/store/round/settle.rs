@@ -30,7 +30,6 @@ impl Store {
         self.take_records(&slots);
         for slot in slots {
             let log = self.log_mut(slot);
-            log.is_directory_journaled = true;
             log.is_referred = false;
             if log.tails.len() > 1 {
                 self.rounds.rolled.insert(slot);
