@@ -354,6 +354,10 @@ impl Store {
             self.retry_at = None;
             self.durable_journal.retry_fill();
             self.cached_journal.retry_fill();
+            if !self.durable_journal.wants_fill() && !self.cached_journal.wants_fill() {
+                // Nothing puts the disk to the test by itself: the next append does.
+                self.after_progress();
+            }
         }
         self.step_deferred(budget);
         self.step_searches(budget);
@@ -425,7 +429,7 @@ impl Store {
     pub fn next_deadline(&self) -> Option<u64> {
         let retention = self.due.first().map(|&(at, _)| at);
         let removal = self.removals.first_key_value().map(|(&(at, _), _)| at);
-        [retention, removal, self.retry_at].into_iter().flatten().min()
+        [retention, removal, self.retry_at, self.round_retry_at()].into_iter().flatten().min()
     }
 
     /// Stops taking appends and makes everything durable, so that the next start is quick.

@@ -571,18 +571,31 @@ impl Journal {
         self.gathering.is_empty() && self.group.is_none()
     }
 
-    fn start_fill(&mut self, files: &mut Files<Purpose>) {
-        // The first extent is small: a large group must not wait for room in it for ever.
-        let needed = self.group.as_ref().map_or(0, |group| extent_bytes_for(group.bytes.next_multiple_of(BLOCK_BYTES)));
+    /// Whether an extent should be prepared, or is being prepared.
+    pub(crate) fn wants_fill(&self) -> bool {
+        let needed = self.needed_bytes();
         let is_ready = self.ready.iter().any(|extent| extent.capacity >= needed);
-        let is_needed = !is_ready && self.fill.is_none() && !self.is_fill_refused;
         let is_used = self.active.as_ref().is_some_and(|active| active.position > 2 * BLOCK_BYTES as u64)
             || !self.gathering.is_empty()
             || self.group.is_some();
-        let extents = self.used.len() + usize::from(self.active.is_some());
-        if !is_needed || !is_used || extents >= EXTENTS_MAX {
+        !is_ready && is_used && self.extents() < EXTENTS_MAX
+    }
+
+    /// What an extent must have for the group that waits. The first one is small: a large group must not wait for room
+    /// in it for ever.
+    fn needed_bytes(&self) -> u64 {
+        self.group.as_ref().map_or(0, |group| extent_bytes_for(group.bytes.next_multiple_of(BLOCK_BYTES)))
+    }
+
+    fn extents(&self) -> usize {
+        self.used.len() + usize::from(self.active.is_some())
+    }
+
+    fn start_fill(&mut self, files: &mut Files<Purpose>) {
+        if !self.wants_fill() || self.fill.is_some() || self.is_fill_refused {
             return;
         }
+        let (extents, needed) = (self.extents(), self.needed_bytes());
         let capacity = if extents == 0 && needed <= FIRST_EXTENT_BYTES { FIRST_EXTENT_BYTES } else { EXTENT_BYTES };
         let key = self.next_key();
         let path = extent_path(self.identity.incarnation, self.identity.shard, self.next_number);

@@ -209,14 +209,23 @@ impl Store {
     }
 
     fn is_round_due(&self) -> bool {
+        self.now.monotonic_ns >= self.rounds.not_before_ns && self.wants_round()
+    }
+
+    /// When a round that was given up is tried again, if that is still to come.
+    pub(super) fn round_retry_at(&self) -> Option<u64> {
+        let at = self.rounds.not_before_ns;
+        let is_waited_for = at > self.now.monotonic_ns && !self.is_failed && self.rounds.active.is_none();
+        (is_waited_for && self.wants_round()).then_some(at)
+    }
+
+    fn wants_round(&self) -> bool {
         let rounds = &self.rounds;
-        if self.now.monotonic_ns < rounds.not_before_ns {
-            return false;
-        }
         self.durable_journal.used_extents() + self.cached_journal.used_extents() > 0
             || self.appended_bytes >= self.options.tail_bytes / 4
             || !rounds.rolled.is_empty()
             || rounds.is_memory_spent
+            || rounds.is_refused
             || self.cached_journal.has_distrusted()
             || (self.is_stopping && !rounds.is_final_done)
     }
@@ -402,8 +411,8 @@ impl Store {
         }
         self.rounds.rolled.extend(round.logs.iter().map(|&(slot, _)| slot));
         self.rounds.deleted.extend(round.deleted);
+        self.rounds.is_memory_spent |= round.is_memory_spent;
         self.rounds.not_before_ns = self.now.monotonic_ns + RETRY_NS;
-        self.retry_at.get_or_insert(self.now.monotonic_ns + RETRY_NS);
         self.rounds.writer.aborted();
         self.rounds.counted.1 += 1;
         if failure.errno == libc::ENOSPC {

@@ -146,6 +146,11 @@ impl Node {
         self.files[shard].is_full = true;
     }
 
+    /// Makes room on it again.
+    pub(crate) fn empty_disk(&mut self, shard: usize) {
+        self.files[shard].is_full = false;
+    }
+
     pub(crate) fn pass(&mut self, ms: u64) {
         self.now.monotonic_ns += ms * 1_000_000;
         self.now.wall_ms += ms as i64;

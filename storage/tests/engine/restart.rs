@@ -205,6 +205,31 @@ fn a_full_disk_does_not_hide_that_a_batch_was_appended_before() {
     assert_eq!(node.append(log, &produced(7, 2)), Append::Full(Full::Disk));
 }
 
+/// Nobody appends while the disk counts as full, so nothing else would ever find out.
+#[test]
+fn a_disk_that_has_room_again_is_found_out_without_an_append() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut node = Node::start(directory.path(), 1);
+    let log = node.attach(1, LogConfig::default());
+    let large = batch(1, 900_000, START_MS);
+    while node.stores[0].has_room() {
+        assert!(matches!(node.append(log, &large), Append::Appended { .. }));
+    }
+    node.fill_disk(0);
+    node.settle();
+    assert!(node.events.iter().any(|(_, event)| matches!(event, Event::DiskFull)));
+    node.empty_disk(0);
+    for _ in 0..5 {
+        let deadline_ns = node.stores[0].next_deadline().expect("it is tried again");
+        node.pass(deadline_ns.saturating_sub(node.now.monotonic_ns) / 1_000_000 + 1);
+        node.settle();
+        if node.events.iter().any(|(_, event)| matches!(event, Event::Writable)) {
+            return assert!(matches!(node.append(log, &large), Append::Appended { .. }));
+        }
+    }
+    panic!("the disk counts as full for ever");
+}
+
 /// A shard that went to sleep after the turn of such an append would never wake up for it.
 #[test]
 fn an_append_that_waits_is_work_in_the_same_turn() {
