@@ -84,7 +84,7 @@ impl Default for Options {
             buffer_bytes: 64 << 20,
             open_files_max: 256,
             checkpoint_bytes_min: 4 << 20,
-            large_bytes_min: usize::MAX,
+            large_bytes_min: 256 << 10,
             direct: true,
             sync_all: false,
             #[cfg(feature = "planted-faults")]
