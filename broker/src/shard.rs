@@ -25,12 +25,13 @@
 //! | [`quotas`], [`mutations`] | what connections may use, and who has to wait |
 //! | [`peers`], [`mail`] | other shards |
 //! | [`metrics`], [`report`] | what is counted, and told to the admin thread |
-//! | [`pending`], [`timers`], [`session`] | what waits, until when, and what consumers are remembered for |
+//! | [`pending`], [`timers`], [`deadlines`], [`session`] | what waits, until when, and what consumers are remembered for |
 
 mod by_shard;
 mod cluster;
 pub mod connections;
 pub mod control;
+mod deadlines;
 pub mod dispatch;
 pub mod fetch;
 pub mod groups;
@@ -260,7 +261,6 @@ impl Shard {
             Timer::PartitionRequest(key) => self.partition_request_due(key),
             Timer::Idle { connection, generation } => self.check_idle(connection, generation),
             Timer::ProduceTimeouts => self.check_produce_timeouts(),
-            Timer::Groups => self.groups_due(),
             Timer::OffsetExpiry => self.offsets_expire(),
             Timer::Accept(listener) => self.accept(listener),
             Timer::Stall => self.stall_due(),
@@ -327,6 +327,7 @@ impl Turn for Shard {
             let Some(timer) = self.timers.pop_due(now.monotonic_ns) else { break };
             self.fire(timer);
         }
+        self.groups_due();
         self.resume_connections();
         self.step_groups();
         self.store.step(now.storage(), BACKGROUND_BYTES_PER_TURN);
@@ -344,7 +345,7 @@ impl Turn for Shard {
         if self.store.has_work() || self.connections.has_work() || self.groups.has_work() || self.reporting.is_some() {
             return Next::Busy;
         }
-        let deadlines = [self.timers.next_deadline(), self.store.next_deadline()];
+        let deadlines = [self.timers.next_deadline(), self.groups.next_deadline(), self.store.next_deadline()];
         Next::Idle { deadline_ns: deadlines.into_iter().flatten().min() }
     }
 

@@ -14,6 +14,7 @@ use storage::builder::{BatchBuilder, NewRecord, Options};
 use storage::{LogId, batch, compression, record};
 
 use super::control::Origin;
+use super::deadlines::Deadlines;
 use super::lags::{LagDesk, Then};
 use super::mail::{Client, ReadAnswer, ReadItem};
 use super::partitions::{Appending, CommitWaiter, PartOf};
@@ -74,8 +75,8 @@ pub(crate) struct Groups {
     waiting: BTreeMap<Token, (u64, usize)>,
     next_gathering: u64,
     next_token: u64,
-    /// The deadline that the timer is armed for.
-    armed_ns: u64,
+    /// When each coordinator has something due.
+    deadlines: Deadlines,
     pub(super) lags: LagDesk,
 }
 
@@ -101,13 +102,18 @@ impl Groups {
             waiting: BTreeMap::new(),
             next_gathering: 0,
             next_token: 0,
-            armed_ns: u64::MAX,
+            deadlines: Deadlines::default(),
             lags: LagDesk::default(),
         }
     }
 
     pub(crate) fn has_work(&self) -> bool {
         !self.to_load.is_empty() || !self.to_expire.is_empty() || self.lags.has_work()
+    }
+
+    /// When a coordinator has something due next, in monotonic nanoseconds.
+    pub(crate) fn next_deadline(&self) -> Option<u64> {
+        self.deadlines.next_ms().map(|deadline_ms| deadline_ms.saturating_mul(1_000_000))
     }
 
     /// The coordinators that serve, from a partition of `__consumer_offsets` on.
@@ -155,6 +161,7 @@ impl Shard {
     fn resign_groups(&mut self, partition: i32) {
         let now = self.group_now();
         let Some(mut hosted) = self.groups.hosted.remove(&partition) else { return };
+        self.groups.deadlines.set(partition, None);
         let mut effects = Effects::default();
         hosted.coordinator.resign(now, &mut effects);
         for (token, reply) in effects.replies {
@@ -206,7 +213,7 @@ impl Shard {
         Some(result)
     }
 
-    /// Makes the appends, gives the replies, and arms the timer for the coordinator's next deadline.
+    /// Makes the appends, gives the replies, and notes the coordinator's next deadline.
     fn carry_out(&mut self, partition: i32, effects: Effects) {
         for (token, reply) in effects.replies {
             self.group_replied(token, reply);
@@ -214,7 +221,9 @@ impl Shard {
         for append in effects.appends {
             self.append_group_records(partition, &append);
         }
-        self.arm_groups(partition);
+        if let Some(hosted) = self.groups.hosted.get(&partition) {
+            self.groups.deadlines.set(partition, hosted.coordinator.next_deadline());
+        }
     }
 
     fn append_group_records(&mut self, partition: i32, append: &group::Append) {
@@ -260,28 +269,15 @@ impl Shard {
         });
     }
 
-    fn arm_groups(&mut self, partition: i32) {
-        let Some(hosted) = self.groups.hosted.get(&partition) else { return };
-        let Some(deadline_ms) = hosted.coordinator.next_deadline() else { return };
-        let deadline_ns = deadline_ms.saturating_mul(1_000_000);
-        if deadline_ns < self.groups.armed_ns {
-            self.groups.armed_ns = deadline_ns;
-            self.timers.arm(deadline_ns, Timer::Groups);
-        }
-    }
-
-    /// Some coordinator may have something due.
+    /// Calls the coordinators that have something due.
     pub(super) fn groups_due(&mut self) {
         let now_ms = self.group_now().now_ms;
-        self.groups.armed_ns = u64::MAX;
-        let partitions: Vec<i32> = self.groups.hosted.keys().copied().collect();
-        for partition in partitions {
-            let deadline = self.groups.hosted.get(&partition).and_then(|hosted| hosted.coordinator.next_deadline());
-            if deadline.is_some_and(|deadline_ms| deadline_ms <= now_ms) {
-                self.with_coordinator(partition, |coordinator, now, effects| coordinator.tick(now, effects));
-            } else {
-                self.arm_groups(partition);
-            }
+        if self.groups.deadlines.next_ms().is_none_or(|deadline_ms| deadline_ms > now_ms) {
+            return;
+        }
+        let due: Vec<i32> = self.groups.deadlines.due_at(now_ms).collect();
+        for partition in due {
+            self.with_coordinator(partition, |coordinator, now, effects| coordinator.tick(now, effects));
         }
     }
 

@@ -26,8 +26,6 @@ pub enum Timer {
     },
     /// Look for produce requests whose time is over.
     ProduceTimeouts,
-    /// A coordinator has something due.
-    Groups,
     /// Look for offsets that have expired.
     OffsetExpiry,
     /// Try to accept again.
@@ -84,7 +82,7 @@ mod tests {
     #[test]
     fn timers_fire_in_order_of_time_then_of_arming() {
         let mut timers = Timers::default();
-        timers.arm(20, Timer::Groups);
+        timers.arm(20, Timer::Stall);
         timers.arm(10, Timer::ProduceTimeouts);
         timers.arm(10, Timer::Accept(ListenerId(0)));
         assert_eq!(timers.pop_due(9), None);
