@@ -13,7 +13,7 @@ use super::topic_table::TOPIC;
 const HEAD: &str = "\
 # Configuration
 
-This page is written from the tables in `broker/src/config`; `skein dev docs` writes it again.
+This page is written from the tables in `broker/src/config`; `skein dev docs > docs/configuration.md` writes it again.
 
 `skein start` needs no configuration. What there is comes from three places, the later ones stronger: a file in the
 syntax of Kafka's `server.properties` (`--config FILE`), single properties (`--set NAME=VALUE`), and the options

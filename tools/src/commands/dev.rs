@@ -14,6 +14,8 @@ pub(super) enum Command {
     Sim(SimArgs),
     /// Burden a node with many groups, members and offsets, and measure how it bears them
     Groups(groups::Args),
+    /// Print docs/configuration.md, as the tables of the code have it
+    Docs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -51,6 +53,7 @@ pub(super) fn run(command: Command) -> Outcome {
     match command {
         Command::Sim(args) => simulate(&args),
         Command::Groups(args) => groups::run(&args),
+        Command::Docs => print(broker::config::configuration_markdown().trim_end()),
     }
 }
 
