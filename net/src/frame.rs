@@ -23,7 +23,7 @@ const GROWTH: usize = 4;
 
 /// The same of a frame up to [`USUAL_BYTES_MAX`]: it gets its whole buffer with the first receive, or nearly so. Growing
 /// in small steps was a tenth of the CPU time of requests of 1 MiB.
-const GROWTH_USUAL: usize = 16;
+const GROWTH_USUAL: usize = 32;
 
 /// Frames up to here are usual: a producer's `max.request.size` is 1 MiB unless somebody changes it.
 const USUAL_BYTES_MAX: usize = 2 << 20;

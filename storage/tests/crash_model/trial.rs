@@ -46,7 +46,8 @@ impl Plan {
     /// Appends of all sizes on their way to segments, in the journal and between the two.
     pub(crate) const LARGE: Self =
         Self { large_of_20: 7, large_bytes_min: 8 << 10, crash_per_million: 25_000, ..Self::CALM };
-    pub(crate) const LARGE_FAULTS: Self = Self { error_per_million: 3_000, ..Self::LARGE };
+    /// Often enough for a large write to be among what fails.
+    pub(crate) const LARGE_FAULTS: Self = Self { error_per_million: 20_000, ..Self::LARGE };
     pub(crate) const FAULTS: Self = Self { error_per_million: 3_000, ..Self::CALM };
     pub(crate) const FULL: Self = Self { capacity_bytes: 24 << 20, ..Self::CALM };
 }
