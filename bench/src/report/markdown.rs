@@ -28,8 +28,7 @@ What stands behind the aims that are missed:
 
 - A durable group is one synced write, some 25 µs of CPU in the kernel however small it is. It is shared by all requests
   that came in while the last one was under way: with 64 × 5 by many, with 1 × 5 by five at the most.
-- Batches of any size go through the journal: they are copied once more and written twice. The journal's format reserves
-  an entry for batches that go straight to their segment.
+- Batches below 256 KiB go through the journal: they are copied once more and written twice.
 - The cached lane has a journal as well, written through the page cache.
 ";
 

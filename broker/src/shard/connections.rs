@@ -433,7 +433,7 @@ impl Shard {
         }
     }
 
-    /// Ends every connection once what it is owed is sent.
+    /// Ends every connection, and accepts none any more.
     pub(super) fn close_all(&mut self) {
         for listener in 0..self.listeners.len() {
             if self.control.is_some() {
