@@ -36,7 +36,8 @@ pub struct Sizes {
 pub fn serve(port: u16, core: usize, sizes: Sizes) -> io::Result<()> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let listener = listen::bind(address).map_err(io::Error::other)?;
-    let config = pump::Config { directory: PathBuf::from("."), listeners: vec![listener], cores: vec![core] };
+    let config =
+        pump::Config { directories: vec![Some(PathBuf::from("."))], listeners: vec![listener], cores: vec![core] };
     pump::start(config, vec![move || Echo::new(sizes)]).map_err(io::Error::other)?.join();
     Ok(())
 }
@@ -49,7 +50,8 @@ pub fn serve(port: u16, core: usize, sizes: Sizes) -> io::Result<()> {
 pub fn serve_without_pump(port: u16, sizes: Sizes) -> io::Result<()> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let listener = listen::bind(address).map_err(io::Error::other)?;
-    let config = ring::Config { directory: PathBuf::from("."), listeners: vec![listener], waker: Waker::new()? };
+    let config =
+        ring::Config { directories: vec![Some(PathBuf::from("."))], listeners: vec![listener], waker: Waker::new()? };
     let mut ring = Ring::new(config)?;
     let mut echo = Echo::new(sizes);
     let mut ops = Ops::default();
@@ -232,7 +234,8 @@ mod tests {
     fn every_request_is_answered_however_it_is_cut() {
         let listener = listen::bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
         let address = listener.local_addr().expect("bound");
-        let config = pump::Config { directory: PathBuf::from("."), listeners: vec![listener], cores: Vec::new() };
+        let config =
+            pump::Config { directories: vec![Some(PathBuf::from("."))], listeners: vec![listener], cores: Vec::new() };
         let sizes = Sizes { request: 10, response: 3 };
         let node = pump::start(config, vec![move || Echo::new(sizes)]).expect("a ring");
         let mut client = TcpStream::connect(address).expect("served");

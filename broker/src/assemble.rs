@@ -8,7 +8,7 @@ use rand_core::{Rng as _, SeedableRng as _};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use storage::disk::Disk;
 use storage::recovery::{Identity, recover};
-use storage::{LogId, batch, record, store};
+use storage::{LogId, Stores, batch, record, store};
 
 use crate::config::NodeConfig;
 use crate::metadata::{Controller, Image, METADATA_LOG_ID, Rules, shard_of};
@@ -84,7 +84,7 @@ pub fn assemble(disk: &dyn Disk, plan: Plan) -> Result<Vec<Shard>, Error> {
             count: shards,
             config: Arc::clone(&config),
             listeners: Arc::clone(&listeners),
-            store,
+            stores: Stores::new(vec![Some(store)]),
             image: Arc::clone(&empty),
             controller: controller.take(),
             seed: random.next_u64(),

@@ -144,7 +144,7 @@ pub fn run(config: NodeConfig, serving: impl FnOnce(&Serving)) -> Result<(), Err
     };
     let made = assemble(&disk, plan).map_err(failed)?;
     let sockets: Vec<TcpListener> = bound.into_iter().map(|(_, listener)| listener).collect();
-    let pumps = pump::Config { directory: root.clone(), listeners: sockets, cores };
+    let pumps = pump::Config { directories: vec![Some(root.clone())], listeners: sockets, cores };
     let node = start_shards(pumps, made, admin.as_mut())?;
     let (stopper, farewell) = (node.stopper(), admin.as_ref().map(Admin::farewell));
     let stop = move || {

@@ -45,8 +45,8 @@ const EXECUTOR_MEMORY_BYTES: usize = 64 << 10;
 /// What a node runs on.
 #[derive(Debug)]
 pub struct Config {
-    /// The data directory, which exists.
-    pub directory: PathBuf,
+    /// The data directories, as [`ring::Config::directories`].
+    pub directories: Vec<Option<PathBuf>>,
     /// Bound listeners, all served by shard 0, indexed by [`net::ops::ListenerId`].
     pub listeners: Vec<TcpListener>,
     /// The CPUs of the shards in turn, or none to let them float.
@@ -198,7 +198,7 @@ where
             index,
             core: config.cores.get(index % config.cores.len().max(1)).copied(),
             ring: ring::Config {
-                directory: config.directory.clone(),
+                directories: config.directories.clone(),
                 listeners: std::mem::take(&mut listeners),
                 waker,
             },

@@ -60,9 +60,9 @@ use std::sync::Arc;
 
 use rand_core::{Rng as _, SeedableRng as _};
 use rand_xoshiro::Xoshiro256PlusPlus;
-use storage::LogId;
-use storage::Store;
+use storage::io::DataDirectory;
 use storage::store::Event;
+use storage::{LogId, Stores};
 
 use crate::config::NodeConfig;
 use crate::driver::{Completion, Ops};
@@ -108,8 +108,8 @@ pub struct Setup {
     pub config: Arc<NodeConfig>,
     /// Advertised addresses and the like, known once the listeners are bound.
     pub listeners: Arc<Vec<connections::ListenerInfo>>,
-    /// Its storage, recovered.
-    pub store: Store,
+    /// Its storage, recovered: a store for each data directory.
+    pub stores: Stores,
     /// The metadata before its first record: what is served until the node has registered.
     pub image: Arc<Image>,
     /// On shard 0: the controller.
@@ -156,7 +156,7 @@ pub struct Shard {
     listeners: Arc<Vec<connections::ListenerInfo>>,
     now: Now,
     random: Xoshiro256PlusPlus,
-    store: Store,
+    stores: Stores,
     partitions: Partitions,
     unsettled: Unsettled,
     image: Arc<Image>,
@@ -204,7 +204,7 @@ impl Shard {
     /// A shard about to run its first turn.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        let Setup { id, count, config, listeners, store, image, controller, seed, ready } = setup;
+        let Setup { id, count, config, listeners, stores, image, controller, seed, ready } = setup;
         assert!(id < count, "shards are numbered from 0");
         assert_eq!(controller.is_some(), id == 0, "the controller lives on shard 0");
         let is_watched = !config.admin.is_empty();
@@ -219,8 +219,8 @@ impl Shard {
             listeners,
             now: Now::default(),
             random: Xoshiro256PlusPlus::seed_from_u64(seed),
-            store,
-            partitions: Partitions::default(),
+            partitions: Partitions::new(stores.directories()),
+            stores,
             unsettled: Unsettled::default(),
             image,
             control: controller.map(|controller| Control::new(controller, count)),
@@ -251,7 +251,7 @@ impl Shard {
         if self.stopping == Stopping::Running {
             self.stopping = Stopping::Draining;
             self.close_all();
-            self.store.begin_stop();
+            self.stores.begin_stop();
         }
     }
 
@@ -286,17 +286,22 @@ impl Shard {
     }
 
     /// A condition of the store that concerns nobody's request in particular.
-    fn store_condition(&mut self, event: Event) {
+    fn store_condition(&mut self, directory: DataDirectory, event: Event) {
         match event {
             Event::Fatal(error) => panic!("shard {} cannot go on: {error}", self.id),
             Event::DiskFull => {
                 tracing::error!(
                     shard = self.id,
+                    directory = directory.index(),
                     "the disk is full: produce requests are refused until there is room again; free some space, \
                      or shorten the retention of topics"
                 );
             }
-            Event::Writable => tracing::info!(shard = self.id, "there is room on the disk again: writing goes on"),
+            Event::Writable => tracing::info!(
+                shard = self.id,
+                directory = directory.index(),
+                "there is room on the disk again: writing goes on"
+            ),
             other => tracing::debug!(shard = self.id, ?other, "storage"),
         }
     }
@@ -312,7 +317,7 @@ impl Turn for Shard {
     fn complete(&mut self, completion: Completion<'_>) {
         match completion {
             Completion::Net(event) => self.net_event(event),
-            Completion::Disk(completion) => self.store.complete(completion, self.now.storage()),
+            Completion::Disk(completion) => self.stores.complete(completion, self.now.storage()),
         }
     }
 
@@ -330,22 +335,22 @@ impl Turn for Shard {
         self.groups_due();
         self.resume_connections();
         self.step_groups();
-        self.store.step(now.storage(), BACKGROUND_BYTES_PER_TURN);
+        self.stores.step(now.storage(), BACKGROUND_BYTES_PER_TURN);
         self.drain_store();
         self.run_control();
         self.step_report();
         self.tell_room();
         self.send_answers();
-        self.store.requests(&mut self.ops.disk);
+        self.stores.requests(&mut self.ops.disk);
         std::mem::swap(ops, &mut self.ops);
         outbox.append(&mut self.outbox);
-        if self.stopping == Stopping::Draining && self.store.is_stopped() && self.connections.is_empty() {
+        if self.stopping == Stopping::Draining && self.stores.is_stopped() && self.connections.is_empty() {
             return Next::Stop;
         }
-        if self.store.has_work() || self.connections.has_work() || self.groups.has_work() || self.reporting.is_some() {
+        if self.stores.has_work() || self.connections.has_work() || self.groups.has_work() || self.reporting.is_some() {
             return Next::Busy;
         }
-        let deadlines = [self.timers.next_deadline(), self.groups.next_deadline(), self.store.next_deadline()];
+        let deadlines = [self.timers.next_deadline(), self.groups.next_deadline(), self.stores.next_deadline()];
         Next::Idle { deadline_ns: deadlines.into_iter().flatten().min() }
     }
 

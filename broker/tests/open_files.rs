@@ -31,7 +31,8 @@ fn accept_at_the_limit() {
     let address = listener.local_addr().expect("bound");
     let waker = Waker::new().expect("an eventfd");
     let mut ring =
-        Ring::new(Config { directory: std::env::temp_dir(), listeners: vec![listener], waker }).expect("a ring");
+        Ring::new(Config { directories: vec![Some(std::env::temp_dir())], listeners: vec![listener], waker })
+            .expect("a ring");
     let client = TcpStream::connect(address).expect("waits in the backlog");
     let hoard: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
 

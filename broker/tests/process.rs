@@ -42,7 +42,7 @@ fn run(case: &str) {
     let signals = Signals::block().expect("a signalfd");
     let make = |panics: bool, stops: bool| move || Waits { stopping: false, stops, panics };
     let shards = vec![make(case == "panics", case != "hangs"), make(false, true)];
-    let config = Config { directory: std::env::temp_dir(), listeners: Vec::new(), cores: Vec::new() };
+    let config = Config { directories: vec![Some(std::env::temp_dir())], listeners: Vec::new(), cores: Vec::new() };
     let node = pump::start(config, shards).expect("rings");
     let stopper = node.stopper();
     signals.watch(move || stopper.stop()).expect("a thread");

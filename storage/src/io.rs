@@ -21,7 +21,31 @@ use crate::buffer::{Buffer, Slice};
 /// The unit of direct I/O, in bytes: what every position, length and address is a multiple of.
 pub const BLOCK_BYTES: usize = 4096;
 
-/// One open file of this shard's storage. Storage chooses the number; it stays taken from the
+/// One of the node's data directories, numbered from 0 at its start; number 0 has the metadata. A shard has a store
+/// in each, and each store's file numbers and tokens are its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct DataDirectory(pub u8);
+
+impl DataDirectory {
+    /// How many data directories a node may have.
+    pub const COUNT_MAX: usize = 1 << u8::BITS;
+    /// The one that has the metadata.
+    pub const FIRST: Self = Self(0);
+
+    /// The number as an array index.
+    #[must_use]
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+
+    /// The first number that the directory's store gives to whoever waits for an answer: no two stores of a shard give
+    /// the same.
+    pub(crate) fn first_token(self) -> u64 {
+        u64::from(self.0) << (u64::BITS - u8::BITS)
+    }
+}
+
+/// One open file of a store. Storage chooses the number; it stays taken from the
 /// submission of its [`Op::Open`] until its [`Op::Close`] (or the failed open) has completed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId(pub u32);
@@ -144,6 +168,8 @@ pub struct Volume {
 /// An operation and the token it completes under.
 #[derive(Debug)]
 pub struct Request {
+    /// Where: paths are relative to it.
+    pub directory: DataDirectory,
     /// Comes back with the completion.
     pub token: Token,
     /// What to do.
@@ -194,6 +220,8 @@ impl std::fmt::Display for Failure {
 /// The end of a request.
 #[derive(Debug)]
 pub struct Completion {
+    /// The request's directory.
+    pub directory: DataDirectory,
     /// The request's token.
     pub token: Token,
     /// How it ended.

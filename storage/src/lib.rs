@@ -2,7 +2,7 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | the shard's side: append, read, events | [`store`] |
+//! | the shard's side: append, read, events | [`store`], [`stores`] |
 //! | one log | [`log`], [`segment`], `tail` |
 //! | what makes appends durable | [`journal`] |
 //! | what makes the journal short | [`checkpoint`] |
@@ -32,6 +32,7 @@ pub mod scan;
 pub mod segment;
 pub mod simulated;
 pub mod store;
+pub mod stores;
 mod tail;
 pub mod validate;
 pub mod varint;
@@ -39,3 +40,4 @@ pub mod varint;
 pub use error::Error;
 pub use log::{Durability, LogConfig, LogId, Now, Slot};
 pub use store::Store;
+pub use stores::Stores;

@@ -22,6 +22,7 @@ use std::path::PathBuf;
 use crate::Error;
 use crate::batch;
 use crate::disk::Disk;
+use crate::io::DataDirectory;
 use crate::journal::format::Entry;
 use crate::journal::replay::{self, ExtentFile, JournalId, Replayed, Scope};
 use crate::log::LogId;
@@ -184,6 +185,23 @@ impl Recovered<'_> {
         place: impl Fn(LogId) -> usize,
         options: &store::Options,
     ) -> Result<Vec<Store>, Error> {
-        carry::into_stores(self, shards, &place, options)
+        self.into_stores_of(DataDirectory::FIRST, shards, place, options)
+    }
+
+    /// As [`Self::into_stores`], where the data directory is the node's `directory`.
+    ///
+    /// # Errors
+    /// As [`Self::into_stores`].
+    ///
+    /// # Panics
+    /// As [`Self::into_stores`].
+    pub fn into_stores_of(
+        self,
+        directory: DataDirectory,
+        shards: usize,
+        place: impl Fn(LogId) -> usize,
+        options: &store::Options,
+    ) -> Result<Vec<Store>, Error> {
+        carry::into_stores(self, directory, shards, &place, options)
     }
 }

@@ -1,4 +1,5 @@
-//! One shard's logs and the journals that make them durable: a state machine without I/O and without a clock.
+//! One shard's logs in one data directory, and the journals that make them durable: a state machine without I/O and
+//! without a clock.
 //!
 //! ```text
 //! append ─► validate ─► tail (memory) ─► journal group ─► Event::Durable
@@ -31,7 +32,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use rustc_hash::FxHashMap;
 
 use crate::buffer::{Pool, Slice};
-use crate::io::{Completion, Done, Failure, Op, Request};
+use crate::io::{Completion, DataDirectory, Done, Failure, Op, Request};
 use crate::journal::{Journal, format::Body, writer};
 use crate::log::state::Log;
 use crate::log::{Durability, LogConfig, LogId, Now, Slot};
@@ -110,6 +111,7 @@ pub enum PlantedFault {
 /// Who a store is within its data directory.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Identity {
+    pub(crate) directory: DataDirectory,
     pub(crate) shard: u32,
     pub(crate) incarnation: u64,
     pub(crate) directory_id: [u8; 16],
@@ -123,7 +125,7 @@ enum Queued {
     Event(Event),
 }
 
-/// One shard's durable logs.
+/// One shard's durable logs in one data directory.
 #[derive(Debug)]
 pub struct Store {
     options: Options,
@@ -165,7 +167,7 @@ pub struct Store {
 impl Store {
     pub(crate) fn new(options: &Options, identity: Identity) -> Self {
         let journal = |durability| {
-            let Identity { shard, incarnation, directory_id } = identity;
+            let Identity { shard, incarnation, directory_id, .. } = identity;
             let direct = options.direct;
             Journal::new(writer::Identity { durability, shard, incarnation, directory_id, direct })
         };
@@ -181,14 +183,14 @@ impl Store {
             durable_journal: journal(Durability::Durable),
             cached_journal: journal(Durability::Cached),
             order: 1,
-            files: Files::new(options.open_files_max),
+            files: Files::new(identity.directory, options.open_files_max),
             rounds: Rounds::new(options.checkpoint_bytes_min),
             large: Large::new(),
-            fetches: Fetches::new(),
+            fetches: Fetches::new(identity.directory.first_token()),
             events: VecDeque::new(),
             deferred: VecDeque::new(),
             deferred_bytes: 0,
-            next_append: 0,
+            next_append: identity.directory.first_token(),
             due: BTreeSet::new(),
             removals: BTreeMap::new(),
             next_removal: 0,
@@ -227,7 +229,7 @@ impl Store {
         let id = log.id;
         let slot = self.free.pop().unwrap_or_else(|| {
             self.logs.push(None);
-            Slot(u32::try_from(self.logs.len() - 1).expect("logs of a shard are counted in 32 bits"))
+            Slot::new(self.identity.directory, self.logs.len() - 1)
         });
         self.logs[slot.index()] = Some(Box::new(log));
         let before = self.by_id.insert(id, slot);

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use storage::buffer::{Pool, Slice};
 use storage::disk::Disk as _;
-use storage::io::{BLOCK_BYTES, Done, Durability, Failure, FileId, Op, OpenMode, Request, Token};
+use storage::io::{BLOCK_BYTES, DataDirectory, Done, Durability, Failure, FileId, Op, OpenMode, Request, Token};
 use storage::simulated::{Blocking, Disk, Faults, Latency, Owner, Queue, Random};
 
 const SHARD: Owner = Owner(0);
@@ -100,7 +100,10 @@ fn a_write_in_flight_at_the_power_cut_may_do_anything_in_part() {
             durable_file(&mut disk, "f");
             disk.execute(SHARD, write(0, 1, Durability::Synced)).expect("written");
             let mut queue = Queue::new(SHARD, LATENCY, Random::new(seed));
-            queue.submit(0, Request { token: Token(1), op: write(0, 2, Durability::Synced) });
+            queue.submit(
+                0,
+                Request { directory: DataDirectory::FIRST, token: Token(1), op: write(0, 2, Durability::Synced) },
+            );
             queue.abandon(&mut disk);
             disk.crash();
             contents(disk, "f").map(|bytes| (bytes.contains(&1), bytes.contains(&2)))
@@ -223,7 +226,7 @@ fn requests_complete_once_in_an_order_that_follows_from_the_seed() {
         let mut queue = Queue::new(SHARD, LATENCY, Random::new(seed));
         for number in 0..20 {
             let op = write(number * BLOCK_BYTES as u64, 1, Durability::Synced);
-            queue.submit(0, Request { token: Token(number), op });
+            queue.submit(0, Request { directory: DataDirectory::FIRST, token: Token(number), op });
         }
         let mut order = Vec::new();
         while let Some(at) = queue.next_at_ns() {
@@ -240,8 +243,10 @@ fn requests_complete_once_in_an_order_that_follows_from_the_seed() {
 #[should_panic(expected = "the order matters")]
 fn two_overlapping_writes_in_flight_break_the_rules() {
     let mut queue = Queue::new(SHARD, LATENCY, Random::new(1));
-    queue.submit(0, Request { token: Token(1), op: write(0, 1, Durability::Buffered) });
-    queue.submit(0, Request { token: Token(2), op: write(0, 2, Durability::Buffered) });
+    queue
+        .submit(0, Request { directory: DataDirectory::FIRST, token: Token(1), op: write(0, 1, Durability::Buffered) });
+    queue
+        .submit(0, Request { directory: DataDirectory::FIRST, token: Token(2), op: write(0, 2, Durability::Buffered) });
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use net::ops::{ConnectionId, Event, ListenerId, Op, Part, ReceiveEnd, Send, Socket};
 use storage::buffer::{Pool, Slice};
-use storage::io::{BLOCK_BYTES, Done, Durability, Failure, FileId, OpenMode, Request, Token};
+use storage::io::{BLOCK_BYTES, DataDirectory, Done, Durability, Failure, FileId, OpenMode, Request, Token};
 
 use super::{Completion, Driver, Ops};
 
@@ -171,7 +171,7 @@ impl<W: World> Trial<W> {
     fn request(&mut self, op: storage::io::Op) -> Token {
         let token = Token(self.tokens);
         self.tokens += 1;
-        self.ops.disk.push(Request { token, op });
+        self.ops.disk.push(Request { directory: DataDirectory::FIRST, token, op });
         token
     }
 

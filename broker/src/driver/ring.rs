@@ -4,7 +4,7 @@
 //! submit ─► Sockets ─┐                      ┌─► Sockets ─┐
 //!                    ├─► Queue ─ kernel ────┤            ├─► each(Completion)
 //!        ─► Files ───┘                      └─► Files  ──┘
-//!              └─► helper thread ─ eventfd ─────► ┘
+//!              └─► helper threads ─ eventfd ────► ┘
 //! ```
 //!
 //! The ring belongs to the thread that made it. Whatever memory the kernel may touch lives in [`sockets`] or
@@ -23,18 +23,15 @@ mod tests;
 mod wake;
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use storage::buffer::Slice;
 
 use self::buffers::Buffers;
 use self::files::Files;
-use self::helper::Helper;
 use self::queue::{Arrival, Kind, Queue};
 use self::sockets::Sockets;
 use self::wake::Event;
@@ -59,8 +56,9 @@ struct Ready {
 /// What a ring works on.
 #[derive(Debug)]
 pub struct Config {
-    /// The data directory, which exists: file paths are relative to it.
-    pub directory: PathBuf,
+    /// The data directories by their numbers: file paths are relative to them. None for one that could not be opened, of
+    /// which nothing is asked.
+    pub directories: Vec<Option<PathBuf>>,
     /// Listening sockets, indexed by [`net::ops::ListenerId`].
     pub listeners: Vec<TcpListener>,
     /// Wakes the ring; no other ring has it.
@@ -86,13 +84,11 @@ impl Ring {
     /// Sets the ring up.
     ///
     /// # Errors
-    /// If the kernel refuses it, or the data directory cannot be opened.
+    /// If the kernel refuses it, or a data directory cannot be opened.
     pub fn new(config: Config) -> io::Result<Self> {
         let mut queue = Queue::new()?;
         let buffers = Buffers::new(queue.ring())?;
-        let root = Arc::new(File::open(&config.directory)?);
-        let helper = Helper::spawn(Arc::clone(&root), config.waker.clone())?;
-        let files = Files::new(&config.directory, root, helper);
+        let files = Files::new(config.directories, &config.waker)?;
         let sockets = Sockets::new(config.listeners, buffers);
         let mut event = Event::new(config.waker);
         event.arm(&mut queue);

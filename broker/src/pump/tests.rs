@@ -12,7 +12,7 @@ use crate::driver::{Completion, Ops};
 use crate::turn::{Next, Now, Turn};
 
 fn config() -> Config {
-    Config { directory: std::env::temp_dir(), listeners: Vec::new(), cores: super::cores::available() }
+    Config { directories: vec![Some(std::env::temp_dir())], listeners: Vec::new(), cores: super::cores::available() }
 }
 
 /// What each method does, as closures over a state of the test.
@@ -185,7 +185,7 @@ fn more_mail_than_a_mailbox_holds_arrives_in_order() {
 
 #[test]
 fn a_node_without_its_directory_says_so() {
-    let config = Config { directory: "/nowhere/at/all".into(), ..config() };
+    let config = Config { directories: vec![Some("/nowhere/at/all".into())], ..config() };
     let make = || Script::<(), ()> {
         state: (),
         on_mail: |(), _, ()| {},

@@ -17,6 +17,7 @@ use net::{ApiKey, Message};
 use replication::replica::Replica;
 use storage::LogId;
 use storage::builder::{BatchBuilder, NewRecord, Options};
+use storage::io::DataDirectory;
 
 use super::connections::Responder;
 use super::mail::{Answer, AppendAnswer, Client, Notice};
@@ -106,8 +107,9 @@ impl Shard {
         }
         let log = LogId(METADATA_LOG_ID);
         let config = outcome::metadata_log_config();
-        let slot = self.store.attach(log, crate::metadata::names::CLUSTER_METADATA, config, self.now.storage());
-        let replica = Replica::new(self.config.node_id, 0, self.store.durable_end(slot));
+        let store = self.stores.at_mut(DataDirectory::FIRST).expect("the first directory has the metadata");
+        let slot = store.attach(log, crate::metadata::names::CLUSTER_METADATA, config, self.now.storage());
+        let replica = Replica::new(self.config.node_id, 0, store.durable_end(slot));
         self.partitions.insert(log, Partition::new(log, slot, replica));
     }
 
@@ -395,12 +397,13 @@ impl Shard {
             let log = LogId(placed.log_id);
             if let Some(partition) = self.partitions.get_mut(log) {
                 partition.replica.lead(placed.leader_epoch);
-                self.store.reconfigure(partition.slot, config.clone(), self.now.storage());
+                self.stores[partition.slot].reconfigure(partition.slot, config.clone(), self.now.storage());
                 continue;
             }
             let directory = format!("{}-{index}", topic.name);
-            let slot = self.store.attach(log, &directory, config.clone(), self.now.storage());
-            let replica = Replica::new(self.config.node_id, placed.leader_epoch, self.store.durable_end(slot));
+            let store = self.stores.at_mut(DataDirectory::FIRST).expect("the first directory has the metadata");
+            let slot = store.attach(log, &directory, config.clone(), self.now.storage());
+            let replica = Replica::new(self.config.node_id, placed.leader_epoch, store.durable_end(slot));
             self.partitions.insert(log, Partition::new(log, slot, replica));
         }
     }
@@ -410,7 +413,7 @@ impl Shard {
         topic.partitions.iter().for_each(|placed| self.metrics.forget(LogId(placed.log_id)));
         for placed in topic.partitions.iter().filter(|placed| usize::from(placed.shard) == shard) {
             let Some(mut partition) = self.partitions.remove(LogId(placed.log_id)) else { continue };
-            self.store.delete(partition.slot, self.now.storage());
+            self.stores[partition.slot].delete(partition.slot, self.now.storage());
             self.abandon_start(partition.slot);
             let mut woken = Vec::new();
             partition.replica.take_watchers(&mut woken);
@@ -431,9 +434,12 @@ impl Shard {
 
     /// Logs whose topic was deleted just before the last stop are still there: delete them now.
     fn discard_unknown_logs(&mut self) {
-        for log in self.store.unattached() {
-            tracing::info!(%log, "deleting the log of a topic that is gone");
-            self.store.discard(log, self.now.storage());
+        let now = self.now.storage();
+        for store in self.stores.iter_mut() {
+            for log in store.unattached() {
+                tracing::info!(%log, "deleting the log of a topic that is gone");
+                store.discard(log, now);
+            }
         }
     }
 

@@ -260,7 +260,7 @@ impl Shard {
         let Some(partition) = self.partitions.get_mut(item.log) else { return Some(None) };
         let end_offset = partition.replica.high_watermark();
         // What retention has removed will not be consumed any more.
-        let oldest = item.offset.max(self.store.start_offset(partition.slot));
+        let oldest = item.offset.max(self.stores[partition.slot].start_offset(partition.slot));
         if oldest >= end_offset {
             return Some(Some(Lag { end_offset, age_ms: Some(0) }));
         }

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use storage::io::Volume;
+use storage::io::{DataDirectory, Volume};
 use storage::producers::Active;
 use storage::{LogId, Slot};
 
@@ -201,8 +201,8 @@ impl Shard {
         let (slot, high_watermark) = (partition.slot, partition.replica.high_watermark());
         match deed {
             Deed::DeleteBefore(offset) => self.delete_before(part_of, slot, high_watermark, offset),
-            Deed::Producers => Some(Ok(Fact::Producers(self.store.producers(slot).active().collect()))),
-            Deed::Size => Some(Ok(Fact::Size(self.store.size_bytes(slot)))),
+            Deed::Producers => Some(Ok(Fact::Producers(self.stores[slot].producers(slot).active().collect()))),
+            Deed::Size => Some(Ok(Fact::Size(self.stores[slot].size_bytes(slot)))),
         }
     }
 
@@ -217,11 +217,11 @@ impl Shard {
         if !(0..=high_watermark).contains(&offset) {
             return Some(Err(ErrorCode::OffsetOutOfRange));
         }
-        if offset > self.store.start_offset(slot) {
-            self.store.set_start(slot, offset, self.now.storage());
+        if offset > self.stores[slot].start_offset(slot) {
+            self.stores[slot].set_start(slot, offset, self.now.storage());
             self.start_moved(slot);
         }
-        let start = self.store.start_offset(slot);
+        let start = self.stores[slot].start_offset(slot);
         match self.unsettled.starts.get_mut(&slot) {
             Some(waiting) => {
                 waiting.push((start, part_of));
@@ -240,7 +240,7 @@ impl Shard {
     pub(super) fn start_durable(&mut self, slot: Slot, start_offset: i64) {
         let Some(waiting) = self.unsettled.starts.get_mut(&slot) else { return };
         let released: Vec<_> = waiting.extract_if(.., |(start, _)| *start <= start_offset).collect();
-        if start_offset >= self.store.start_offset(slot) {
+        if start_offset >= self.stores[slot].start_offset(slot) {
             self.unsettled.starts.remove(&slot);
         }
         for (start, part_of) in released {
@@ -267,7 +267,8 @@ impl Shard {
             request.waiting += 1;
         }
         if self.unsettled.volume.is_empty() {
-            self.store.measure_volume();
+            let store = self.stores.at_mut(DataDirectory::FIRST).expect("the first directory has the metadata");
+            store.measure_volume();
         }
         self.unsettled.volume.push(key);
     }

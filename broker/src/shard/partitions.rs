@@ -95,10 +95,12 @@ pub(crate) enum Appending {
 }
 
 /// The partitions of a shard and what is under way in its store on their behalf.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Partitions {
     slots: FxHashMap<LogId, Slot>,
-    /// By slot.
+    /// How many data directories there are.
+    directories: usize,
+    /// By place: the slots of all directories in turn.
     entries: Vec<Option<Partition>>,
     validating: FxHashMap<AppendToken, Validating>,
     reading: FxHashMap<ReadToken, (PartOf, ReadAnswer)>,
@@ -107,8 +109,23 @@ pub(crate) struct Partitions {
 }
 
 impl Partitions {
+    pub(crate) fn new(directories: usize) -> Self {
+        Self {
+            slots: FxHashMap::default(),
+            directories,
+            entries: Vec::new(),
+            validating: FxHashMap::default(),
+            reading: FxHashMap::default(),
+            looking_up: FxHashMap::default(),
+        }
+    }
+
+    fn place(&self, slot: Slot) -> usize {
+        slot.index() * self.directories + slot.directory().index()
+    }
+
     pub(crate) fn insert(&mut self, log: LogId, partition: Partition) {
-        let index = partition.slot.index();
+        let index = self.place(partition.slot);
         if self.entries.len() <= index {
             self.entries.resize_with(index + 1, || None);
         }
@@ -119,12 +136,13 @@ impl Partitions {
 
     pub(crate) fn remove(&mut self, log: LogId) -> Option<Partition> {
         let slot = self.slots.remove(&log)?;
-        self.entries[slot.index()].take()
+        let index = self.place(slot);
+        self.entries[index].take()
     }
 
     pub(crate) fn get_mut(&mut self, log: LogId) -> Option<&mut Partition> {
-        let slot = self.slots.get(&log)?;
-        self.entries[slot.index()].as_mut()
+        let index = self.place(*self.slots.get(&log)?);
+        self.entries[index].as_mut()
     }
 
     /// Places of partitions, taken or not.
@@ -138,7 +156,8 @@ impl Partitions {
     }
 
     pub(crate) fn at(&mut self, slot: Slot) -> Option<&mut Partition> {
-        self.entries.get_mut(slot.index())?.as_mut()
+        let index = self.place(slot);
+        self.entries.get_mut(index)?.as_mut()
     }
 }
 
@@ -165,7 +184,7 @@ impl Shard {
             ));
         };
         let epoch = partition.replica.leader_epoch();
-        let outcome = self.store.append(partition.slot, records, origin, epoch, self.now.storage());
+        let outcome = self.stores[partition.slot].append(partition.slot, records, origin, epoch, self.now.storage());
         if let Append::Validating(token) = outcome {
             let bytes = records.len();
             self.partitions.validating.insert(token, Validating { log, waiter, part, acks, bytes });
@@ -190,7 +209,7 @@ impl Shard {
         if answer.error != ErrorCode::None {
             return Appending::Done(answer);
         }
-        answer.log_start_offset = self.store.start_offset(partition.slot);
+        answer.log_start_offset = self.stores[partition.slot].start_offset(partition.slot);
         match end_offset {
             // acks=0 is owed nothing.
             Some(end_offset) if acks != 0 => match partition.replica.await_commit(end_offset, waiter) {
@@ -214,7 +233,7 @@ impl Shard {
         let slot = partition.slot;
         let mut answer = ReadAnswer {
             high_watermark: partition.replica.high_watermark(),
-            log_start_offset: self.store.start_offset(slot),
+            log_start_offset: self.stores[slot].start_offset(slot),
             leader_epoch,
             ..ReadAnswer::refused(item.part, ErrorCode::None)
         };
@@ -233,7 +252,7 @@ impl Shard {
             limit_offset: answer.high_watermark,
             reader: ReaderId(reader),
         };
-        match self.store.read(slot, request, &mut answer.records) {
+        match self.stores[slot].read(slot, request, &mut answer.records) {
             Read::Pending(token) => {
                 self.partitions.reading.insert(token, (part_of, answer));
                 None
@@ -259,9 +278,9 @@ impl Shard {
     /// Where an epoch ended, the current one where the log does; none for one that never was.
     fn end_of_epoch(&self, slot: Slot, epoch: i32, leader_epoch: i32) -> Option<EpochEnd> {
         if epoch == leader_epoch {
-            return Some(EpochEnd { epoch, end_offset: self.store.end_offset(slot) });
+            return Some(EpochEnd { epoch, end_offset: self.stores[slot].end_offset(slot) });
         }
-        let found = self.store.end_offset_for_epoch(slot, epoch);
+        let found = self.stores[slot].end_offset_for_epoch(slot, epoch);
         (epoch < leader_epoch && found.epoch >= 0).then_some(found)
     }
 
@@ -285,13 +304,13 @@ impl Shard {
         let lookup = match item.query {
             Query::Latest => return Some(known(high_watermark, leader_epoch)),
             Query::Earliest => {
-                let start = self.store.start_offset(slot);
+                let start = self.stores[slot].start_offset(slot);
                 return Some(known(start, leader_epoch));
             }
             Query::EpochEnd(epoch) => return Some(self.epoch_end(slot, item.part, epoch, leader_epoch)),
             Query::Nothing => return Some(QueryAnswer::none(item.part, ErrorCode::None)),
-            Query::MaxTimestamp => self.store.max_timestamp(slot),
-            Query::Timestamp(target_ms) => self.store.find_timestamp(slot, target_ms),
+            Query::MaxTimestamp => self.stores[slot].max_timestamp(slot),
+            Query::Timestamp(target_ms) => self.stores[slot].find_timestamp(slot, target_ms),
         };
         match lookup {
             Lookup::Pending(token) => {
@@ -312,7 +331,7 @@ impl Shard {
 
     /// Hands on everything the store has to say.
     pub(super) fn drain_store(&mut self) {
-        while let Some(event) = self.store.next_event() {
+        while let Some((directory, event)) = self.stores.next_event() {
             match event {
                 Event::Durable { slot, end_offset } => self.durable(slot, end_offset),
                 Event::AppendFinished { token, outcome, .. } => self.validated(token, outcome),
@@ -325,7 +344,7 @@ impl Shard {
                 Event::StartMoved { slot, .. } => self.start_moved(slot),
                 Event::StartDurable { slot, start_offset } => self.start_durable(slot, start_offset),
                 Event::VolumeMeasured(volume) => self.volume_measured(volume),
-                other => self.store_condition(other),
+                other => self.store_condition(directory, other),
             }
         }
     }

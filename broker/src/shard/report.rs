@@ -140,7 +140,7 @@ impl Shard {
                 let health = Health {
                     is_serving: self.served,
                     is_stopping: self.stopping != Stopping::Running,
-                    is_disk_full: self.store.is_disk_full(),
+                    is_disk_full: self.stores.is_disk_full(),
                 };
                 self.send(self.admin(), Mail::Told(Told::Health(health)));
             }
@@ -159,9 +159,9 @@ impl Shard {
             let Some(partition) = self.partitions.by_place(index) else { continue };
             reporting.logs.push(Log {
                 log: partition.log,
-                start_offset: self.store.start_offset(partition.slot),
+                start_offset: self.stores[partition.slot].start_offset(partition.slot),
                 high_watermark: partition.replica.high_watermark(),
-                size_bytes: self.store.size_bytes(partition.slot),
+                size_bytes: self.stores[partition.slot].size_bytes(partition.slot),
                 produced: partition.produced,
             });
         }
@@ -193,7 +193,7 @@ impl Shard {
                 received_bytes: metrics.received_bytes,
                 sent_bytes: metrics.sent_bytes,
             },
-            store: self.store.metrics(self.now.monotonic_ns),
+            store: self.stores.metrics(self.now.monotonic_ns),
             logs,
             fetched: metrics.fetched.iter().map(|(&log, &moved)| (log, moved)).collect(),
         }

@@ -51,7 +51,7 @@ impl Stalls {
 impl Shard {
     /// Whether there is room for produced records, on every shard: nobody knows yet for which a request is.
     fn has_room(&mut self) -> bool {
-        self.store.has_room() && !self.stalls.full_peers.contains(&true)
+        self.stores.has_room() && !self.stalls.full_peers.contains(&true)
     }
 
     /// Whether a connection's next request has to wait. What was `received` is kept then, to see which one it is.
@@ -111,7 +111,7 @@ impl Shard {
         if !std::mem::take(&mut self.stalls.is_to_be_checked) && !self.stalls.is_full {
             return;
         }
-        let is_full = !self.store.has_room();
+        let is_full = !self.stores.has_room();
         if std::mem::replace(&mut self.stalls.is_full, is_full) != is_full {
             self.notify_peers(|| Notice::Room(!is_full));
         }

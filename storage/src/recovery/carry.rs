@@ -13,7 +13,7 @@ use crate::checkpoint::format::{
 use crate::checkpoint::record;
 use crate::checkpoint::{self};
 use crate::disk::Disk;
-use crate::io::BLOCK_BYTES;
+use crate::io::{BLOCK_BYTES, DataDirectory};
 use crate::journal::format::{Body, ExtentHeader, GROUP_HEADER_BYTES, GroupHeader, Place, first_seed};
 use crate::journal::replay::ExtentFile;
 use crate::journal::writer::Start;
@@ -34,6 +34,7 @@ const CARRIED_ORDER: u64 = 0;
 
 pub(super) fn into_stores(
     recovered: Recovered<'_>,
+    directory: DataDirectory,
     shards: usize,
     place: &dyn Fn(LogId) -> usize,
     options: &store::Options,
@@ -54,7 +55,7 @@ pub(super) fn into_stores(
 
     let mut stores = Vec::new();
     for shard in 0..shards {
-        let identity = Identity { shard: shard as u32, incarnation, directory_id: identity.directory_id };
+        let identity = Identity { directory, shard: shard as u32, incarnation, directory_id: identity.directory_id };
         let mut store = Store::new(options, identity);
         let own = logs.values().filter(|found| place(found.id) == shard);
         store.resume_journal(write_journal(disk, identity, own)?);

@@ -18,7 +18,7 @@ pub struct Latency {
     pub slow_ns_max: u64,
 }
 
-/// One shard's requests to a [`Disk`].
+/// One shard's requests to a [`Disk`], which is one data directory.
 ///
 /// Also the keeper of `io`'s rule that storage never has two requests in flight whose order matters.
 #[derive(Debug)]
@@ -72,8 +72,8 @@ impl Queue {
     /// Carries out the next request that is due at `now_ns`, if there is one.
     pub fn complete(&mut self, now_ns: u64, disk: &mut Disk) -> Option<Completion> {
         let entry = self.in_flight.first_entry().filter(|entry| entry.key().0 <= now_ns)?;
-        let Request { token, op } = entry.remove();
-        Some(Completion { token, result: disk.execute(self.owner, op) })
+        let Request { directory, token, op } = entry.remove();
+        Some(Completion { directory, token, result: disk.execute(self.owner, op) })
     }
 
     /// The power goes, or the process dies: what is in flight has any part of its effect, in any order, and never

@@ -104,10 +104,11 @@ impl std::fmt::Debug for Fetches {
 }
 
 impl Fetches {
-    pub(super) fn new() -> Self {
+    /// Numbers reads from `first` on.
+    pub(super) fn new(first: u64) -> Self {
         Self {
             tasks: FxHashMap::default(),
-            next: 0,
+            next: first,
             readers: FxHashMap::default(),
             reader_order: VecDeque::new(),
             searching: VecDeque::new(),

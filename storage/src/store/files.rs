@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use rustc_hash::FxHashMap;
 
 use crate::buffer::{Buffer, Slice};
-use crate::io::{Completion, Done, Durability, Failure, FileId, Op, OpenMode, Request, Token};
+use crate::io::{Completion, DataDirectory, Done, Durability, Failure, FileId, Op, OpenMode, Request, Token};
 use crate::log::LogId;
 
 /// What a file is, as the store names it.
@@ -89,6 +89,7 @@ struct Handle<P> {
 /// Open files and requests of one store; `P` says what a request is for.
 #[derive(Debug)]
 pub(crate) struct Files<P> {
+    directory: DataDirectory,
     handles: FxHashMap<FileKey, Handle<P>>,
     targets: FxHashMap<u64, Target<P>>,
     outgoing: Vec<Request>,
@@ -101,9 +102,10 @@ pub(crate) struct Files<P> {
 }
 
 impl<P> Files<P> {
-    /// At most about `open_max` files stay open.
-    pub(crate) fn new(open_max: usize) -> Self {
+    /// Files of a data directory. At most about `open_max` stay open.
+    pub(crate) fn new(directory: DataDirectory, open_max: usize) -> Self {
         Self {
+            directory,
             handles: FxHashMap::default(),
             targets: FxHashMap::default(),
             outgoing: Vec::new(),
@@ -219,7 +221,7 @@ impl<P> Files<P> {
         let token = Token(self.next_token);
         self.next_token += 1;
         self.targets.insert(token.0, target);
-        self.outgoing.push(Request { token, op });
+        self.outgoing.push(Request { directory: self.directory, token, op });
     }
 
     /// Hands over what is to be submitted.

@@ -92,6 +92,15 @@ pub struct Counted {
     pub failed: u64,
 }
 
+impl Counted {
+    /// Adds those of another store.
+    pub(super) fn add(&mut self, other: Self) {
+        self.writes += other.writes;
+        self.bytes += other.bytes;
+        self.failed += other.failed;
+    }
+}
+
 /// The held Appends that one write could take.
 #[derive(Debug, Clone, Copy)]
 struct Run {

@@ -7,7 +7,7 @@ use crate::latency::Distribution;
 pub use super::large::Counted as Large;
 
 /// A store's counters since its start, and what it holds now.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     /// The journal that a group is written to the device for.
     pub durable_journal: Journal,
@@ -53,6 +53,34 @@ pub struct Memory {
     pub used_bytes: usize,
     /// The most that may be in use.
     pub budget_bytes: usize,
+}
+
+impl Snapshot {
+    /// Adds what another store of the shard has done and holds.
+    pub fn add(&mut self, other: &Self) {
+        self.durable_journal.add(&other.durable_journal);
+        self.cached_journal.add(&other.cached_journal);
+        self.large.add(other.large);
+        self.checkpoints += other.checkpoints;
+        self.checkpoints_failed += other.checkpoints_failed;
+        for (memory, more) in [(&mut self.tails, other.tails), (&mut self.buffers, other.buffers)] {
+            memory.used_bytes += more.used_bytes;
+            memory.budget_bytes += more.budget_bytes;
+        }
+        self.is_disk_full |= other.is_disk_full;
+    }
+}
+
+impl Journal {
+    fn add(&mut self, other: &Self) {
+        self.groups += other.groups;
+        self.entries += other.entries;
+        self.bytes += other.bytes;
+        self.group_write.add(&other.group_write);
+        self.append_to_durable.add(&other.append_to_durable);
+        self.oldest_waiting_ns = self.oldest_waiting_ns.max(other.oldest_waiting_ns);
+        self.used_extents += other.used_extents;
+    }
 }
 
 impl Store {

@@ -90,7 +90,7 @@ impl Writer {
         let header_bytes = if self.position == 0 { BLOCK_BYTES } else { 0 };
         let group_bytes = format::group_bytes(group.records.len());
         let mut buffer = self.staging.allocate(header_bytes + group_bytes).expect("one group at a time fits");
-        let Identity { shard, incarnation, directory_id } = identity;
+        let Identity { shard, incarnation, directory_id, .. } = identity;
         let generation = self.generation;
         if header_bytes > 0 {
             let header = FileHeader { shard, incarnation, generation, directory_id };

@@ -176,12 +176,12 @@ impl Node {
         let mut any = store.has_work();
         let mut requests = Vec::new();
         store.requests(&mut requests);
-        for Request { token, op } in requests {
+        for Request { directory, token, op } in requests {
             any = true;
             let result = self.files[shard]
                 .execute(&self.root, op)
                 .map_err(|error| Failure { errno: error.raw_os_error().unwrap_or(5) });
-            store.complete(Completion { token, result }, self.now);
+            store.complete(Completion { directory, token, result }, self.now);
         }
         while let Some(event) = store.next_event() {
             self.events.push((shard, event));

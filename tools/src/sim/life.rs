@@ -111,7 +111,7 @@ impl Life {
     }
 
     fn report(mut self) -> Report {
-        let disk = self.machine.world.disk.borrow().counts();
+        let disk = self.machine.world.disks[0].borrow().counts();
         self.totals.seeds = 1;
         self.totals.disk_errors = disk.errors;
         self.totals.disk_refusals = disk.refusals;
@@ -188,7 +188,7 @@ impl Life {
 
     fn disturb(&mut self) {
         let now_ns = self.now_ns();
-        let errors = self.machine.world.disk.borrow().counts().errors;
+        let errors = self.machine.world.disks[0].borrow().counts().errors;
         if errors != self.errors {
             (self.errors, self.error_at_ns) = (errors, now_ns);
         }
@@ -225,12 +225,12 @@ impl Life {
             1 => faults.read_errors_per_million = 1_000_000,
             _ => faults.sync_errors_per_million = 1_000_000,
         }
-        self.machine.world.disk.borrow_mut().set_faults(faults);
+        self.machine.world.disks[0].borrow_mut().set_faults(faults);
     }
 
     fn fill_disk(&mut self) {
         let room = self.random.below(1 << 20);
-        let mut disk = self.machine.world.disk.borrow_mut();
+        let mut disk = self.machine.world.disks[0].borrow_mut();
         let capacity_bytes = disk.used_bytes() + room;
         disk.set_faults(Faults { capacity_bytes, ..self.scenario.no_faults() });
         drop(disk);
@@ -239,7 +239,7 @@ impl Life {
 
     fn clear_faults(&mut self) {
         let faults = self.scenario.no_faults();
-        self.machine.world.disk.borrow_mut().set_faults(faults);
+        self.machine.world.disks[0].borrow_mut().set_faults(faults);
     }
 }
 

@@ -77,7 +77,7 @@ impl Machine {
         let (config, _) = NodeConfig::load(&Flags::default(), None, &settings).expect("valid settings");
         let world = World {
             clock: Rc::new(Clock::default()),
-            disk: Rc::new(RefCell::new(Disk::new(random.fork(), scenario.no_faults()))),
+            disks: vec![Rc::new(RefCell::new(Disk::new(random.fork(), scenario.no_faults())))],
             network: Rc::new(RefCell::new(Network::new(random.fork()))),
         };
         Self { world, config: Arc::new(config), scenario, random, node: None, boot_ns: 0 }
@@ -97,7 +97,7 @@ impl Machine {
         let count = self.random.between(if totals.starts == 0 { 2 } else { 1 }, SHARDS_MAX) as usize;
         let shards = loop {
             let cut = (self.random.index(5) == 0).then(|| self.random.between(1, RECOVERY_CALLS_MAX));
-            let disk = Rc::clone(&self.world.disk);
+            let disk = Rc::clone(&self.world.disks[0]);
             let access = match cut {
                 Some(calls) => Blocking::ending_after(disk, calls),
                 None => Blocking::new(disk),
@@ -112,7 +112,7 @@ impl Machine {
                 }
             }
         };
-        self.world.disk.borrow_mut().set_faults(self.scenario.no_faults());
+        self.world.disks[0].borrow_mut().set_faults(self.scenario.no_faults());
         self.world.network.borrow_mut().listen(ListenerId(0));
         trace.add(Event::Start, &[self.now_ns(), count as u64]);
         totals.starts += 1;
@@ -175,17 +175,17 @@ impl Machine {
             }
             End::Kill => {
                 totals.kills += 1;
-                self.world.disk.borrow_mut().close_all();
+                self.world.disks[0].borrow_mut().close_all();
             }
             End::Stop => {
                 totals.stops += 1;
-                self.world.disk.borrow_mut().close_all();
+                self.world.disks[0].borrow_mut().close_all();
             }
         }
     }
 
     fn lose_power(&mut self) {
-        self.world.disk.borrow_mut().crash();
+        self.world.disks[0].borrow_mut().crash();
         self.boot_ns = self.random.below(1 << 42);
     }
 

@@ -1,4 +1,4 @@
-//! One thread per shard for the file operations that io_uring has no op for, or would give to a thread as well.
+//! One thread per shard and data directory for the file operations that io_uring has no op for, or would give to a thread as well.
 
 use std::fs::{self, File};
 use std::io;

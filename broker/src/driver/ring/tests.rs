@@ -23,7 +23,7 @@ impl Kernel {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound");
         let config = Config {
-            directory: directory.path().to_owned(),
+            directories: vec![Some(directory.path().to_owned())],
             listeners: vec![listener],
             waker: Waker::new().expect("an eventfd"),
         };

@@ -3,7 +3,7 @@
 //! ```text
 //!                    ┌────────── World of a node ──────────┐
 //!  shard 0 ─ Simulated ─┐   clock    virtual; the wall jumps
-//!  shard 1 ─ Simulated ─┼─► disk     storage::simulated::Disk
+//!  shard 1 ─ Simulated ─┼─► disks    storage::simulated::Disk
 //!  shard … ─ Simulated ─┘   network  sockets with two ends ◄── simulated clients
 //! ```
 //!
@@ -34,8 +34,8 @@ use super::{Completion, Driver, Ops};
 pub struct World {
     /// Virtual time.
     pub clock: Rc<Clock>,
-    /// The one disk. It survives the node.
-    pub disk: Rc<RefCell<Disk>>,
+    /// A disk for each data directory, by its number. They survive the node.
+    pub disks: Vec<Rc<RefCell<Disk>>>,
     /// The one network.
     pub network: Rc<RefCell<Network>>,
 }
@@ -44,7 +44,8 @@ pub struct World {
 #[derive(Debug)]
 pub struct Simulated {
     world: World,
-    files: Queue,
+    /// By the data directory.
+    files: Vec<Queue>,
     sockets: Sockets,
     random: Random,
 }
@@ -53,7 +54,8 @@ impl Simulated {
     /// The driver of shard number `shard`.
     #[must_use]
     pub fn new(world: World, shard: u32, latency: Latency, weather: Weather, mut random: Random) -> Self {
-        let files = Queue::new(Owner(shard), latency, random.fork());
+        let queue = |_: &_| Queue::new(Owner(shard), latency.clone(), random.fork());
+        let files = world.disks.iter().map(queue).collect();
         let sockets = Sockets::new(weather, random.fork());
         Self { world, files, sockets, random }
     }
@@ -62,28 +64,32 @@ impl Simulated {
     #[must_use]
     pub fn next_at_ns(&self) -> Option<u64> {
         let sockets = self.sockets.next_at_ns(&self.world.network.borrow());
-        [self.files.next_at_ns(), sockets].into_iter().flatten().min()
+        self.files.iter().filter_map(Queue::next_at_ns).chain(sockets).min()
     }
 
     /// File operations that have not completed.
     #[must_use]
     pub fn files_in_flight(&self) -> usize {
-        self.files.in_flight()
+        self.files.iter().map(Queue::in_flight).sum()
     }
 
     /// The process dies or the power goes: what is in flight on the disk has any part of its effect. The owner of the
     /// world then tells the disk which of the two it was, and [`Network::sever`]s the node.
     pub fn abandon(mut self) {
-        self.files.abandon(&mut self.world.disk.borrow_mut());
+        for (queue, disk) in self.files.iter_mut().zip(&self.world.disks) {
+            queue.abandon(&mut disk.borrow_mut());
+        }
     }
 
     fn complete_files(&mut self, each: &mut dyn FnMut(Completion<'_>)) {
         let now = self.world.clock.monotonic_ns();
-        loop {
-            // The disk is not borrowed while the shard looks at the completion.
-            let completion = self.files.complete(now, &mut self.world.disk.borrow_mut());
-            let Some(completion) = completion else { break };
-            each(Completion::Disk(completion));
+        for (queue, disk) in self.files.iter_mut().zip(&self.world.disks) {
+            loop {
+                // The disk is not borrowed while the shard looks at the completion.
+                let completion = queue.complete(now, &mut disk.borrow_mut());
+                let Some(completion) = completion else { break };
+                each(Completion::Disk(completion));
+            }
         }
     }
 
@@ -97,7 +103,7 @@ impl Driver for Simulated {
     fn submit(&mut self, ops: &mut Ops) {
         let now = self.world.clock.monotonic_ns();
         for request in ops.disk.drain(..) {
-            self.files.submit(now, request);
+            self.files[request.directory.index()].submit(now, request);
         }
         for op in ops.net.drain(..) {
             self.sockets.submit(now, &mut self.world.network.borrow_mut(), op);

@@ -24,7 +24,7 @@ impl Trial {
         let mut random = Random::new(seed);
         let world = World {
             clock: Rc::new(Clock::default()),
-            disk: Rc::new(RefCell::new(Disk::new(random.fork(), Faults::NONE))),
+            disks: vec![Rc::new(RefCell::new(Disk::new(random.fork(), Faults::NONE)))],
             network: Rc::new(RefCell::new(Network::new(random.fork()))),
         };
         world.network.borrow_mut().listen(LISTENER);

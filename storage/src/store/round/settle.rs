@@ -76,7 +76,7 @@ impl Store {
         let round = self.rounds.active.as_mut().expect("a round is under way");
         for (at, log) in self.logs.iter().enumerate() {
             if let Some(log) = log.as_deref().filter(owing) {
-                round.promised.push((Slot(at as u32), log.id, log.end_offset));
+                round.promised.push((Slot::new(self.identity.directory, at), log.id, log.end_offset));
             }
         }
     }
