@@ -288,6 +288,7 @@ fn store_options(config: &NodeConfig, shards: usize, root: &Path, direct: bool, 
     store::Options {
         tail_bytes: (memory / TAIL_SHARE) as usize,
         buffer_bytes: (memory / TAIL_SHARE) as usize,
+        scrub_bytes_per_second: config.scrub_bytes_per_second / shards as u64,
         open_files_max: (files as usize).clamp(16, defaults.open_files_max),
         direct,
         sync_all: sync_all_works(root),

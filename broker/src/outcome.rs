@@ -105,6 +105,8 @@ pub(crate) fn read(outcome: &Read) -> ErrorCode {
         Read::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
         // No records and no error: the consumer asks again.
         Read::Busy => ErrorCode::None,
+        // Clients stop there with an error instead of asking for ever; the application may seek behind it.
+        Read::Damaged => ErrorCode::CorruptMessage,
         Read::Failed => ErrorCode::KafkaStorageError,
         Read::Pending(_) => unreachable!("a read under way is no outcome"),
     }

@@ -8,6 +8,7 @@
 //! | what makes the journal short | [`checkpoint`] |
 //! | from files to stores at a start | [`recovery`], [`disk`] |
 //! | record batches | [`batch`], [`record`], [`builder`], [`compression`], [`validate`] |
+//! | stored bytes that may be damaged | [`verify`] |
 //! | what a log remembers | [`producers`], [`epochs`], [`index`] |
 //! | memory and I/O as data | [`buffer`], [`io`], [`simulated`] |
 //! | how long things take | [`latency`] |
@@ -36,6 +37,7 @@ pub mod stores;
 mod tail;
 pub mod validate;
 pub mod varint;
+pub mod verify;
 
 pub use error::Error;
 pub use log::{Durability, LogConfig, LogId, Now, Slot};

@@ -14,6 +14,7 @@
 
 mod append;
 mod cleanup;
+pub(crate) mod damage;
 pub(crate) mod deferred;
 mod fetch;
 pub(crate) mod files;
@@ -26,6 +27,7 @@ mod read;
 mod recompress;
 mod records;
 mod round;
+pub(crate) mod scrub;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -43,11 +45,13 @@ pub use outcome::{
 };
 
 use cleanup::Removal;
+use damage::Damages;
 use fetch::Fetches;
 use files::Files;
 use large::Large;
 use purpose::Purpose;
 use round::Rounds;
+use scrub::Scrub;
 
 /// The largest batch a log takes, whatever its configuration says: a batch fits a journal extent.
 pub const BATCH_BYTES_MAX: usize = 8 << 20;
@@ -67,6 +71,8 @@ pub struct Options {
     pub open_files_max: usize,
     /// A checkpoint file of at least so many bytes is written anew when most of it is outdated.
     pub checkpoint_bytes_min: u64,
+    /// Closed segments are read again at this rate, to find damage; with 0 they are not.
+    pub scrub_bytes_per_second: u64,
     /// A batch of at least so many bytes goes straight to its segment; with `usize::MAX` none does.
     pub large_bytes_min: usize,
     /// Whether files bypass the page cache (`O_DIRECT`).
@@ -85,6 +91,7 @@ impl Default for Options {
             buffer_bytes: 64 << 20,
             open_files_max: 256,
             checkpoint_bytes_min: 4 << 20,
+            scrub_bytes_per_second: 4 << 20,
             large_bytes_min: 256 << 10,
             direct: true,
             sync_all: false,
@@ -143,6 +150,8 @@ pub struct Store {
     rounds: Rounds,
     large: Large,
     fetches: Fetches,
+    damages: Damages,
+    scrub: Scrub,
     events: VecDeque<Queued>,
     /// Logs with appends that wait.
     deferred: VecDeque<Slot>,
@@ -187,6 +196,8 @@ impl Store {
             rounds: Rounds::new(options.checkpoint_bytes_min),
             large: Large::new(),
             fetches: Fetches::new(identity.directory.first_token()),
+            damages: Damages::default(),
+            scrub: Scrub::new(options.scrub_bytes_per_second),
             events: VecDeque::new(),
             deferred: VecDeque::new(),
             deferred_bytes: 0,
@@ -231,6 +242,9 @@ impl Store {
             self.logs.push(None);
             Slot::new(self.identity.directory, self.logs.len() - 1)
         });
+        if log.segments.iter().any(|segment| segment.is_closed) {
+            self.scrub.note_closed();
+        }
         self.logs[slot.index()] = Some(Box::new(log));
         let before = self.by_id.insert(id, slot);
         assert!(before.is_none(), "a log has one slot");
@@ -366,6 +380,7 @@ impl Store {
         self.run_due_retention();
         self.run_removals();
         self.step_round();
+        self.step_scrub();
         self.release_memory();
     }
 
@@ -401,6 +416,7 @@ impl Store {
             Purpose::Round => self.round_op_ended(result.map(drop)),
             Purpose::Large(number) => self.large_ended(number, result.map(drop)),
             Purpose::Fetch(task) => self.fetched(task, result),
+            Purpose::Scrub => self.scrubbed(result),
             Purpose::LastBlock(slot, id) => self.last_block_read(slot, id, result),
             Purpose::Removal => self.removed(),
             Purpose::Volume => self.push(Event::VolumeMeasured(match result {
@@ -431,7 +447,7 @@ impl Store {
     pub fn next_deadline(&self) -> Option<u64> {
         let retention = self.due.first().map(|&(at, _)| at);
         let removal = self.removals.first_key_value().map(|(&(at, _), _)| at);
-        [retention, removal, self.retry_at, self.round_retry_at()].into_iter().flatten().min()
+        [retention, removal, self.retry_at, self.round_retry_at(), self.scrub_at()].into_iter().flatten().min()
     }
 
     /// Stops taking appends and makes everything durable, so that the next start is quick.

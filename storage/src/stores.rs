@@ -102,6 +102,11 @@ impl Stores {
         self.iter_mut().all(Store::has_room)
     }
 
+    /// As [`Store::set_scrub_rate`], for each.
+    pub fn set_scrub_rate(&mut self, bytes_per_second: u64) {
+        self.iter_mut().for_each(|store| store.set_scrub_rate(bytes_per_second));
+    }
+
     /// Stops taking appends and makes everything durable.
     pub fn begin_stop(&mut self) {
         self.iter_mut().for_each(Store::begin_stop);

@@ -61,6 +61,10 @@ families! {
         "Memory in use: tails (appended records) and reads (records read from disk).";
     MEMORY_BUDGET = Gauge "skein_memory_budget_bytes" ["shard", "memory"] "The most memory of that kind.";
     DISK_FULL = Gauge "skein_disk_full" ["shard"] "1 while appends are refused for want of room on the disk.";
+    DAMAGED_PLACES = Gauge "skein_damaged_places" ["shard"] "Damaged places in segments that are known now.";
+    DAMAGE_REFUSED = Counter "skein_damage_refused_reads_total" ["shard"] "Reads that were refused because of damage.";
+    SCRUBBED = Counter "skein_scrubbed_bytes_total" ["shard"] "Bytes of closed segments read again to find damage.";
+    SCRUB_PASSES = Counter "skein_scrub_passes_total" ["shard"] "How often all closed segments were read again.";
     PARTITIONS = Gauge "skein_partitions" ["shard"] "Partitions placed on the shard.";
 
     TOPIC_PARTITIONS = Gauge "skein_topic_partitions" ["topic"] "Partitions of the topic.";

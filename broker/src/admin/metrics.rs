@@ -182,6 +182,10 @@ fn of_stores(page: &mut Page, shards: &[Shard<'_>]) {
         budget.sample(&[number, "reads"], report.store.buffers.budget_bytes);
     }
     each(page, shards, &DISK_FULL, |report| report.store.is_disk_full.into());
+    each(page, shards, &DAMAGED_PLACES, |report| report.store.damage.places as u64);
+    each(page, shards, &DAMAGE_REFUSED, |report| report.store.damage.refused_reads);
+    each(page, shards, &SCRUBBED, |report| report.store.scrub.bytes);
+    each(page, shards, &SCRUB_PASSES, |report| report.store.scrub.passes);
     each(page, shards, &PARTITIONS, |report| report.logs.len() as u64);
 }
 

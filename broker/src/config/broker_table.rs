@@ -168,6 +168,10 @@ pub(super) static SUPPORTED: &[Definition] = &[
         "Bytes of memory the node may use for data on its way in and out, shared evenly by its shards; by \
              default chosen from the machine's memory.",
     ),
+    Definition::new("skein.scrub.bytes.per.second", Long, Some("4194304"), AtLeast(0), Medium).dynamic().doc(
+        "How fast closed segments are read again to find damage before a consumer does, in bytes a second of each data \
+             directory; each segment once a day at the most. 0 turns it off.",
+    ),
     Definition::new("skein.shards", Int, None, Between(1, SHARDS_MAX as i64), High).doc(
         "Shards, each one thread on one core; by default one for each core the process may use. It may \
              differ from start to start.",

@@ -47,6 +47,8 @@ pub struct NodeConfig {
     pub shards: Option<u16>,
     /// The memory budget that was asked for; `None` leaves the choice to the start.
     pub memory_bytes: Option<u64>,
+    /// `skein.scrub.bytes.per.second`, of the whole node; 0 is off.
+    pub scrub_bytes_per_second: u64,
     /// Where to listen, at least one.
     pub listeners: Vec<Listener>,
     /// Where the admin endpoint listens; nowhere unless it was asked for.
@@ -148,6 +150,7 @@ impl NodeConfig {
     pub fn with_settings(&self, settings: &Settings) -> NodeConfig {
         NodeConfig {
             producer_id_expiration_ms: settings.count("producer.id.expiration.ms"),
+            scrub_bytes_per_second: settings.count("skein.scrub.bytes.per.second"),
             settings: settings.clone(),
             ..self.clone()
         }
@@ -312,6 +315,7 @@ fn typed(
         data_dirs: data_dirs.unwrap_or_else(|| list(dirs_value).map(PathBuf::from).collect()),
         shards: whole_if_set("skein.shards").and_then(|n| u16::try_from(n).ok()),
         memory_bytes: whole_if_set("skein.memory").and_then(|n| u64::try_from(n).ok()),
+        scrub_bytes_per_second: s.count("skein.scrub.bytes.per.second"),
         listeners,
         admin,
         topics: Topics {

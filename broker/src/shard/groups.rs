@@ -373,6 +373,16 @@ impl Shard {
                 hosted.loading = Some(answer.log_start_offset.max(offset + 1));
                 return self.groups.to_load.push_back(partition);
             }
+            // Its groups are told that it loads: to go on without some offsets would be to lose them silently.
+            ErrorCode::CorruptMessage => {
+                tracing::error!(
+                    partition,
+                    offset,
+                    "a partition of {CONSUMER_OFFSETS} is damaged there, and its groups are not served: restore the segment \
+                     from a copy, or stop the node and see `skein log repair`"
+                );
+                return;
+            }
             error => panic!("partition {partition} of {CONSUMER_OFFSETS} cannot be loaded: {}", error.message()),
         }
         if answer.records.is_empty() && offset >= answer.high_watermark {

@@ -60,6 +60,7 @@ impl Store {
         let due_ns = now.monotonic_ns + log.config.file_delete_delay_ms.saturating_mul(1_000_000);
         self.remove_later(due_ns, Removal { log: log.id, what: What::Log { directory, after, durability } });
         self.rounds.note_deleted(&log);
+        self.damages.forget_segments(log.id, |_| true);
     }
 
     /// Notes when retention must look at a log next.
@@ -148,6 +149,7 @@ impl Store {
             let segment = log.segments.pop_front().expect("there are two");
             let base_offset = segment.base_offset;
             log.tails.retain(|it| it.base_offset != base_offset);
+            self.damages.forget_segments(log.id, |its| its == base_offset);
             let directory = Arc::clone(&log.directory);
             let removal = Removal { log: log.id, what: What::Segment { base_offset, directory } };
             self.next_removal += 1;

@@ -7,25 +7,32 @@
 //!                                                      └► lookup: search the batch, in slices ─► answer
 //! ```
 //!
-//! What a read took from disk beyond its answer is kept for its reader's next read.
+//! What a read took from disk beyond its answer is kept for its reader's next read ([`ahead`]). What the disk gives is
+//! never trusted ([`take`]); where it gives nothing, the read is tried again block by block.
+
+mod ahead;
+mod take;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use super::Store;
+use super::damage::Place;
 use super::files::{FileKey, FileOp};
 use super::outcome::{Event, Lookup, LookupToken, Read, ReadToken, ReaderId};
 use super::purpose::Purpose;
-use super::{DECOMPRESSED_BYTES_MAX, Store};
-use crate::batch::{self, Batch, Malformed};
 use crate::buffer::{Buffer, Slice};
-use crate::index::Index;
+use crate::index::{Index, Position};
 use crate::io::{BLOCK_BYTES, Done, Failure, OpenMode};
 use crate::log::{LogId, Slot};
-use crate::scan::{self, Progress, Search};
+use crate::scan::Search;
 use crate::segment::{index_path, segment_path};
-use crate::tail::{Run, Wanted, take_batches};
+use crate::tail::Wanted;
+use crate::verify::Damage;
+
+use ahead::Readers;
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
 /// Reads and lookups under way at once.
@@ -35,12 +42,12 @@ const READ_BYTES_MIN: usize = 64 << 10;
 const READ_BYTES_MAX: usize = 1 << 20;
 /// The largest region there is: no batch is larger.
 const BATCH_READ_BYTES_MAX: usize = 16 << 20;
-/// Readers whose place is remembered.
-const READERS_MAX: usize = 1024;
 /// Indexes of closed segments in memory.
 const INDEXES_MAX: usize = 16;
 /// Reads in a row that bring a fetch no further before it is given up.
 const STALLS_MAX: u32 = 3;
+/// Places that the device cannot read which one fetch passes over.
+const UNREADABLE_MAX: u32 = 16;
 
 /// What a lookup looks for: the first record at or after a time.
 #[derive(Debug, Clone, Copy)]
@@ -61,10 +68,13 @@ struct Task {
     kind: Kind,
     /// The segment.
     base_offset: i64,
-    /// A batch starts here; none before the index was asked.
+    /// A batch starts here (or is looked for from here on, behind damage); none before the index was asked.
     position: Option<u64>,
-    /// Where the read in flight starts, and up to where the file was durable when it was issued.
+    /// No offset from there on is smaller.
+    offset_min: i64,
+    /// Where the read in flight starts, how many bytes it has, and up to where the file was durable when it was issued.
     from: u64,
+    asked: usize,
     durable: u64,
     /// Bytes that the first batch is known to have.
     needed: usize,
@@ -72,27 +82,21 @@ struct Task {
     covers_partial: bool,
     stalls: u32,
     search: Option<(Search<Slice>, i32, u64)>,
-}
-
-/// What is left of a reader's last read.
-#[derive(Debug)]
-struct Ahead {
-    slot: Slot,
-    id: LogId,
-    base_offset: i64,
-    /// The next offset, and where its batch starts.
-    offset: i64,
-    position: u64,
-    rest: Option<Slice>,
+    /// Whether every batch is checked, those that are passed over, too.
+    is_careful: bool,
+    /// Whether damage lies right before `position`.
+    is_behind_damage: bool,
+    /// Whether as little as possible is read at once: a larger read has failed.
+    is_narrow: bool,
+    /// Places that the device could not read.
+    unreadable: u32,
 }
 
 /// All reads and lookups under way.
 pub(super) struct Fetches {
     tasks: FxHashMap<u64, Task>,
     next: u64,
-    readers: FxHashMap<ReaderId, Ahead>,
-    /// Readers by their first appearance: the oldest makes room.
-    reader_order: VecDeque<ReaderId>,
+    readers: Readers,
     searching: VecDeque<u64>,
     indexes: VecDeque<(Slot, LogId, i64)>,
 }
@@ -109,87 +113,26 @@ impl Fetches {
         Self {
             tasks: FxHashMap::default(),
             next: first,
-            readers: FxHashMap::default(),
-            reader_order: VecDeque::new(),
+            readers: Readers::default(),
             searching: VecDeque::new(),
             indexes: VecDeque::new(),
         }
     }
-
-    fn remember(&mut self, reader: ReaderId, ahead: Ahead) {
-        if self.readers.insert(reader, ahead).is_none() {
-            self.reader_order.push_back(reader);
-            if self.reader_order.len() > READERS_MAX
-                && let Some(oldest) = self.reader_order.pop_front()
-            {
-                self.readers.remove(&oldest);
-            }
-        }
-    }
-}
-
-/// How a piece of a fetch ended.
-enum Step {
-    /// More bytes are needed, or another segment.
-    More,
-    Read(Read, Option<Slice>),
-    Lookup(Lookup),
-    Searching,
 }
 
 impl Store {
-    /// Answers a read from what its reader's last one left.
-    pub(super) fn read_ahead(
-        &mut self,
-        slot: Slot,
-        reader: ReaderId,
-        wanted: Wanted,
-        out: &mut Vec<Slice>,
-    ) -> Option<Read> {
-        let id = self.log(slot).id;
-        let ahead = self.fetches.readers.get_mut(&reader)?;
-        if (ahead.slot, ahead.id, ahead.offset) != (slot, id, wanted.offset) {
-            return None;
-        }
-        let rest = ahead.rest.take()?;
-        let run = take_batches(&rest, wanted);
-        if run.end == run.start {
-            return run.is_cut.then_some(Read::Empty);
-        }
-        let (base_offset, position) = (ahead.base_offset, ahead.position);
-        if !self.are_intact(id, base_offset, position, &rest, run) {
-            return Some(Read::Failed);
-        }
-        out.push(rest.slice(run.start..run.end));
-        self.keep_rest(
-            reader,
-            Ahead { slot, id, base_offset, offset: run.next_offset, position, rest: None },
-            &rest,
-            run,
-        );
-        Some(Read::Ready { bytes: run.end - run.start, next_offset: run.next_offset })
-    }
-
-    fn keep_rest(&mut self, reader: ReaderId, ahead: Ahead, bytes: &Slice, run: Run) {
-        let rest = bytes.slice(run.end..bytes.len());
-        let has_batch = Batch::first(&rest).is_ok();
-        let position = ahead.position + run.end as u64;
-        self.fetches.remember(reader, Ahead { position, rest: has_batch.then_some(rest), ..ahead });
-    }
-
     /// Begins a read or lookup in a segment; none if too many are under way.
     pub(super) fn start_fetch(&mut self, slot: Slot, base_offset: i64, kind: Kind) -> Option<u64> {
         if self.fetches.tasks.len() >= FETCHES_MAX {
             return None;
         }
         let id = self.log(slot).id;
-        let mut position = None;
-        if let Kind::Read { wanted, reader } = kind
-            && let Some(ahead) = self.fetches.readers.get(&reader)
-            && (ahead.slot, ahead.id, ahead.base_offset, ahead.offset) == (slot, id, base_offset, wanted.offset)
-        {
-            position = Some(ahead.position);
-        }
+        let position = match kind {
+            Kind::Read { wanted, reader } => {
+                self.fetches.readers.place(reader, slot, id, base_offset, wanted.offset).map(|at| (at, wanted.offset))
+            }
+            Kind::Lookup(_) => None,
+        };
         let number = self.fetches.next;
         self.fetches.next += 1;
         let task = Task {
@@ -197,13 +140,19 @@ impl Store {
             id,
             kind,
             base_offset,
-            position,
+            position: position.map(|(at, _)| at),
+            offset_min: position.map_or(base_offset, |(_, offset)| offset),
             from: 0,
+            asked: 0,
             durable: 0,
             needed: 0,
             covers_partial: false,
             stalls: 0,
             search: None,
+            is_careful: false,
+            is_behind_damage: false,
+            is_narrow: false,
+            unreadable: 0,
         };
         self.fetches.tasks.insert(number, task);
         self.advance_fetch(number);
@@ -225,16 +174,23 @@ impl Store {
             return;
         };
         let segment = &log.segments[at];
-        let position = match (position, &segment.index) {
-            (Some(position), _) => position,
-            (None, Some(index)) => place_of(index, kind),
-            (None, None) if segment.index_bytes == 0 => 0,
+        let start = Position { position: 0, offset: base_offset };
+        let found = match (position, &segment.index) {
+            (Some(_), _) => None,
+            (None, Some(index)) => Some(place_of(index, kind).unwrap_or(start)),
+            (None, None) if segment.index_bytes == 0 => Some(start),
             (None, None) => return self.load_index(number),
         };
-        if position >= segment.bytes {
-            return self.end_of_segment(number);
+        let bytes = segment.bytes;
+        let task = self.fetches.tasks.get_mut(&number).expect("looked at above");
+        if let Some(found) = found {
+            (task.position, task.offset_min) = (Some(found.position.into()), found.offset);
         }
-        self.fetches.tasks.get_mut(&number).expect("looked at above").position = Some(position);
+        let position = task.position.expect("known, or found just now");
+        if position >= bytes {
+            let is_damage = task.is_behind_damage && matches!(kind, Kind::Read { .. });
+            return if is_damage { self.refuse_read(number) } else { self.end_of_segment(number) };
+        }
         self.fetch_bytes(number, position);
     }
 
@@ -266,6 +222,7 @@ impl Store {
     fn go_to_segment(&mut self, number: u64, base_offset: i64) {
         let task = self.fetches.tasks.get_mut(&number).expect("the fetch is under way");
         (task.base_offset, task.position, task.needed, task.stalls) = (base_offset, None, 0, 0);
+        (task.is_behind_damage, task.is_narrow) = (false, false);
         self.advance_fetch(number);
     }
 
@@ -274,7 +231,7 @@ impl Store {
             return Some(buffer);
         }
         // What readers may want next counts less than what one wants now.
-        self.fetches.readers.values_mut().for_each(|ahead| ahead.rest = None);
+        self.fetches.readers.release();
         self.buffers.allocate(bytes)
     }
 
@@ -290,7 +247,7 @@ impl Store {
         self.files.request(
             FileKey::Index(id, base_offset),
             || index_path(&directory, base_offset),
-            OpenMode { create: true, write: true, direct: false },
+            OpenMode { create: false, write: true, direct: false },
             FileOp::Read { position: 0, buffer },
             Purpose::Fetch(number),
         );
@@ -312,10 +269,15 @@ impl Store {
             }
             Err(error) => {
                 tracing::warn!(log = %id, segment = base_offset, %error, "reading the segment from its start instead");
-                self.fetches.tasks.get_mut(&number).expect("looked at above").position = Some(0);
+                self.go_without_index(number);
             }
         }
         self.advance_fetch(number);
+    }
+
+    fn go_without_index(&mut self, number: u64) {
+        let task = self.fetches.tasks.get_mut(&number).expect("the fetch is under way");
+        (task.position, task.offset_min) = (Some(0), task.base_offset);
     }
 
     fn drop_old_index(&mut self) {
@@ -333,7 +295,9 @@ impl Store {
     fn fetch_bytes(&mut self, number: u64, position: u64) {
         let task = &self.fetches.tasks[&number];
         let (slot, id, base_offset) = (task.slot, task.id, task.base_offset);
+        let is_narrow = task.is_narrow;
         let wanted = match task.kind {
+            _ if is_narrow => 1,
             Kind::Read { wanted, .. } => wanted.max_bytes.clamp(READ_BYTES_MIN, READ_BYTES_MAX),
             Kind::Lookup(_) => READ_BYTES_MIN,
         };
@@ -354,15 +318,17 @@ impl Store {
         }
         // What is not durable may be in the middle of being written, and comes from memory.
         let readable = (durable.next_multiple_of(BLOCK) - from) as usize;
-        buffer.shorten(readable.min(buffer.len()));
+        let asked = if is_narrow { bytes.next_multiple_of(BLOCK_BYTES) } else { buffer.len() };
+        buffer.shorten(readable.min(asked));
         let covers_partial = from + buffer.len() as u64 > durable;
         let task = self.fetches.tasks.get_mut(&number).expect("looked at above");
-        (task.from, task.durable, task.covers_partial) = (from, durable, covers_partial);
+        (task.from, task.asked, task.durable) = (from, buffer.len(), durable);
+        task.covers_partial = covers_partial;
         self.log_mut(slot).partial_reads += u32::from(covers_partial);
         self.files.request(
             FileKey::Segment(id, base_offset),
             || segment_path(&directory, base_offset),
-            OpenMode { create: true, write: true, direct: self.options.direct },
+            OpenMode { create: false, write: true, direct: self.options.direct },
             FileOp::Read { position: from, buffer },
             Purpose::Fetch(number),
         );
@@ -371,7 +337,7 @@ impl Store {
     /// A read of a file ended.
     pub(super) fn fetched(&mut self, number: u64, result: Result<Done, Failure>) {
         let Some(task) = self.fetches.tasks.get_mut(&number) else { return };
-        let (slot, id, base_offset, position) = (task.slot, task.id, task.base_offset, task.position);
+        let (slot, base_offset, position) = (task.slot, task.base_offset, task.position);
         let (from, durable) = (task.from, task.durable);
         let covers_partial = std::mem::take(&mut task.covers_partial);
         let log = self.logs[slot.index()].as_deref_mut().expect("a fetch ends with its log");
@@ -379,12 +345,12 @@ impl Store {
         let (mut buffer, length) = match result {
             Ok(Done::Read { buffer, length }) => (buffer, length),
             Ok(_) => unreachable!("a read completes as one"),
-            Err(failure) => {
-                tracing::error!(log = %id, segment = base_offset, %failure, "cannot read a segment");
-                return self.finish_failed(number);
-            }
+            Err(failure) => return self.read_failed(number, failure),
         };
         let Some(position) = position else { return self.index_read(number, &buffer, length) };
+        if log.segment_index(base_offset).is_none() {
+            return self.advance_fetch(number);
+        }
         // Bytes behind the durable part may have been in the middle of being written.
         let mut valid = length.min((durable - from) as usize);
         let log = self.log(slot);
@@ -401,83 +367,41 @@ impl Store {
         self.bytes_fetched(number, buffer.freeze(valid), position - from);
     }
 
-    fn bytes_fetched(&mut self, number: u64, bytes: Slice, skip: u64) {
-        let bytes = bytes.slice(skip as usize..bytes.len());
-        let task = &self.fetches.tasks[&number];
-        let position = task.position.expect("bytes are fetched for a position");
-        let step = match task.kind {
-            Kind::Read { wanted, reader } => self.take_read(number, position, &bytes, wanted, reader),
-            Kind::Lookup(goal) => self.take_lookup(number, position, &bytes, goal),
-        };
-        match step {
-            Step::More => {}
-            Step::Read(read, slice) => self.finish_read(number, read, slice),
-            Step::Lookup(lookup) => self.finish_lookup(number, lookup),
-            Step::Searching => self.fetches.searching.push_back(number),
+    /// The device has given an error. What it cannot read is found out with small reads, so that the rest is served.
+    fn read_failed(&mut self, number: u64, failure: Failure) {
+        let task = self.fetches.tasks.get_mut(&number).expect("looked at above");
+        if task.position.is_none() {
+            let (id, base_offset) = (task.id, task.base_offset);
+            tracing::warn!(log = %id, segment = base_offset, %failure, "cannot read an index: reading the segment from its start instead");
+            self.go_without_index(number);
+            return self.advance_fetch(number);
         }
+        if !std::mem::replace(&mut task.is_narrow, true) && task.asked > BLOCK_BYTES {
+            return self.advance_fetch(number);
+        }
+        let is_read = matches!(task.kind, Kind::Read { .. });
+        let is_given_up = task.unreadable >= UNREADABLE_MAX;
+        self.skip_unreadable(number, failure.errno);
+        // The error may be gone the next time: a lookup that passed over records would have found another one then.
+        if is_given_up || !is_read {
+            return self.finish_failed(number);
+        }
+        self.advance_fetch(number);
     }
 
-    fn take_read(&mut self, number: u64, position: u64, bytes: &Slice, wanted: Wanted, reader: ReaderId) -> Step {
-        let task = &self.fetches.tasks[&number];
-        let (slot, id, base_offset) = (task.slot, task.id, task.base_offset);
-        let run = take_batches(bytes, wanted);
-        if run.end > run.start {
-            if !self.are_intact(id, base_offset, position, bytes, run) {
-                return Step::Read(Read::Failed, None);
-            }
-            let ahead = Ahead { slot, id, base_offset, offset: run.next_offset, position, rest: None };
-            self.keep_rest(reader, ahead, bytes, run);
-            let ready = Read::Ready { bytes: run.end - run.start, next_offset: run.next_offset };
-            return Step::Read(ready, Some(bytes.slice(run.start..run.end)));
-        }
-        if run.is_cut {
-            return Step::Read(Read::Empty, None);
-        }
-        match needed_bytes(&bytes[run.end..]) {
-            Some(needed) => {
-                self.need_more(number, position + run.end as u64, needed);
-                Step::More
-            }
-            None => {
-                self.report_damage(id, base_offset, position + run.end as u64);
-                Step::Read(Read::Failed, None)
-            }
-        }
-    }
-
-    fn take_lookup(&mut self, number: u64, position: u64, bytes: &Slice, goal: Goal) -> Step {
-        let task = &self.fetches.tasks[&number];
-        let (slot, id, base_offset) = (task.slot, task.id, task.base_offset);
-        let start_offset = self.log(slot).start_offset;
-        let mut at = 0;
-        while let Ok(batch) = Batch::first(&bytes[at..]) {
-            let size = batch.size_in_bytes();
-            if batch.max_timestamp() >= goal.timestamp && batch.last_offset() >= start_offset {
-                if batch.crc() != batch.computed_crc() {
-                    self.report_damage(id, base_offset, position + at as u64);
-                    return Step::Lookup(Lookup::Failed);
-                }
-                let leader_epoch = batch.leader_epoch();
-                // Where the log's start lies inside the batch, nothing before it is there any more.
-                let goal = scan::Goal::AtOrAfter { timestamp: goal.timestamp, offset_min: start_offset };
-                let search = Search::new(bytes.slice(at..at + size), goal, DECOMPRESSED_BYTES_MAX);
-                let next = position + (at + size) as u64;
-                self.fetches.tasks.get_mut(&number).expect("looked at above").search =
-                    Some((search, leader_epoch, next));
-                return Step::Searching;
-            }
-            at += size;
-        }
-        match needed_bytes(&bytes[at..]) {
-            Some(needed) => {
-                self.need_more(number, position + at as u64, needed);
-                Step::More
-            }
-            None => {
-                self.report_damage(id, base_offset, position + at as u64);
-                Step::Lookup(Lookup::Failed)
-            }
-        }
+    /// Passes over what the device cannot read: what lies behind is looked for.
+    fn skip_unreadable(&mut self, number: u64, errno: i32) {
+        let task = self.fetches.tasks.get_mut(&number).expect("the fetch is under way");
+        let (from, behind) = (task.from, task.from + task.asked as u64);
+        let position = task.position.expect("bytes are read for a position");
+        // Of a batch in several blocks the last may hold the next batch's start.
+        let next = if task.needed > BLOCK_BYTES { (position + task.needed as u64).min(behind) } else { behind };
+        task.unreadable += 1;
+        (task.is_careful, task.is_behind_damage, task.needed) = (true, true, 0);
+        task.position = Some(next);
+        let (slot, offset_min) = (task.slot, task.offset_min);
+        let place = Place { log: task.id, base_offset: task.base_offset, position: from };
+        self.report_damage(slot, place, behind - from, offset_min, Damage::Unreadable { errno });
     }
 
     /// Goes on with a fetch at `position`, where the next batch has at least `needed` bytes.
@@ -487,66 +411,27 @@ impl Store {
         task.stalls = if has_moved { 0 } else { task.stalls + 1 };
         (task.position, task.needed) = (Some(position), needed);
         if task.stalls > STALLS_MAX {
-            let (id, base_offset) = (task.id, task.base_offset);
-            self.report_damage(id, base_offset, position);
-            return self.finish_failed(number);
+            let place = Place { log: task.id, base_offset: task.base_offset, position };
+            let (slot, offset_min) = (task.slot, task.offset_min);
+            self.report_damage(slot, place, 0, offset_min, Damage::Missing);
+            return self.refuse_fetch(number);
         }
         self.advance_fetch(number);
     }
 
-    /// Searches within batches, in slices; whether there is more to do.
-    pub(super) fn step_searches(&mut self, budget: usize) {
-        if let Some(number) = self.fetches.searching.pop_front()
-            && let Some(task) = self.fetches.tasks.get_mut(&number)
-            && let Some((search, leader_epoch, next)) = &mut task.search
-        {
-            let (leader_epoch, next) = (*leader_epoch, *next);
-            match search.step(budget) {
-                Ok(Progress::More) => self.fetches.searching.push_back(number),
-                Ok(Progress::Done(Some(located))) => {
-                    let (offset, timestamp) = (located.offset, located.timestamp);
-                    self.finish_lookup(number, Lookup::Found { offset, timestamp, leader_epoch });
-                }
-                Ok(Progress::Done(None)) => {
-                    task.search = None;
-                    self.need_more(number, next, 0);
-                }
-                Err(fault) => {
-                    tracing::error!(%fault, "cannot search a stored batch");
-                    self.finish_lookup(number, Lookup::Failed);
-                }
-            }
+    /// Ends a fetch that met nothing but damage.
+    fn refuse_fetch(&mut self, number: u64) {
+        match self.fetches.tasks[&number].kind {
+            Kind::Read { .. } => self.refuse_read(number),
+            Kind::Lookup(_) => self.finish_failed(number),
         }
     }
 
-    /// Whether a search could go on.
-    pub(super) fn has_searches(&self) -> bool {
-        !self.fetches.searching.is_empty()
-    }
-
-    /// Checks the CRC of every batch of a run.
-    fn are_intact(&self, id: LogId, base_offset: i64, position: u64, bytes: &[u8], run: Run) -> bool {
-        let mut batches = batch::batches(&bytes[run.start..run.end]);
-        loop {
-            let at = batches.position();
-            match batches.next() {
-                None => return true,
-                Some(Ok(batch)) if batch.crc() == batch.computed_crc() => {}
-                Some(_) => {
-                    self.report_damage(id, base_offset, position + (run.start + at) as u64);
-                    return false;
-                }
-            }
-        }
-    }
-
-    fn report_damage(&self, id: LogId, base_offset: i64, position: u64) {
-        tracing::error!(
-            log = %id,
-            segment = base_offset,
-            position,
-            "a stored batch is damaged and is not served; restore the segment from a copy or a replica"
-        );
+    /// Ends a read whose offset lies within damage.
+    fn refuse_read(&mut self, number: u64) {
+        self.damages.refused();
+        let is_unreadable = self.fetches.tasks[&number].unreadable > 0;
+        self.finish_read(number, if is_unreadable { Read::Failed } else { Read::Damaged }, None);
     }
 
     fn finish_read(&mut self, number: u64, outcome: Read, slice: Option<Slice>) {
@@ -583,20 +468,9 @@ impl Store {
     }
 }
 
-fn place_of(index: &Index, kind: Kind) -> u64 {
-    let place = match kind {
+fn place_of(index: &Index, kind: Kind) -> Option<Position> {
+    match kind {
         Kind::Read { wanted, .. } => Some(index.lookup_offset(wanted.offset)),
         Kind::Lookup(goal) => index.lookup_timestamp(goal.timestamp),
-    };
-    place.map_or(0, |place| u64::from(place.position))
-}
-
-/// How many bytes a cut batch needs to be whole; none if the bytes are no batch.
-fn needed_bytes(bytes: &[u8]) -> Option<usize> {
-    match Batch::first(bytes) {
-        Err(Malformed::BatchCut { announced, .. }) => Some(announced),
-        Err(Malformed::HeaderCut { .. }) => Some(batch::HEADER_BYTES),
-        Ok(_) => Some(batch::HEADER_BYTES),
-        Err(_) => None,
     }
 }

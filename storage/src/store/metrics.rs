@@ -4,7 +4,9 @@ use super::Store;
 use crate::journal::writer;
 use crate::latency::Distribution;
 
+pub use super::damage::Counted as Damage;
 pub use super::large::Counted as Large;
+pub use super::scrub::Counted as Scrub;
 
 /// A store's counters since its start, and what it holds now.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +27,10 @@ pub struct Snapshot {
     pub buffers: Memory,
     /// Whether appends are refused for want of room on the disk.
     pub is_disk_full: bool,
+    /// Damage found in segments.
+    pub damage: Damage,
+    /// What was read again to find damage.
+    pub scrub: Scrub,
 }
 
 /// One journal's counters since the start.
@@ -68,6 +74,8 @@ impl Snapshot {
             memory.budget_bytes += more.budget_bytes;
         }
         self.is_disk_full |= other.is_disk_full;
+        self.damage.add(other.damage);
+        self.scrub.add(other.scrub);
     }
 }
 
@@ -99,6 +107,8 @@ impl Store {
             tails: memory(&self.tails),
             buffers: memory(&self.buffers),
             is_disk_full: self.is_disk_full,
+            damage: self.damages.counted(),
+            scrub: self.scrub.counted(),
         }
     }
 

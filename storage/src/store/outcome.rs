@@ -123,7 +123,10 @@ pub enum Read {
     Pending(ReadToken),
     /// Too many reads wait for the disk, or memory for them is spent; try again after the next event.
     Busy,
-    /// The disk returned an error or bytes that fail their checksum; the event log says where.
+    /// The records at this offset are damaged: their checksum does not hold. The event log says where; what lies before
+    /// and behind them can be read.
+    Damaged,
+    /// The disk returned an error; the event log says where.
     Failed,
 }
 
@@ -145,7 +148,7 @@ pub enum Lookup {
     Pending(LookupToken),
     /// As [`Read::Busy`].
     Busy,
-    /// As [`Read::Failed`].
+    /// As [`Read::Failed`]. Damaged records are passed over: no lookup can find them.
     Failed,
 }
 

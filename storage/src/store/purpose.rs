@@ -15,6 +15,8 @@ pub(crate) enum Purpose {
     Large(u64),
     /// Bytes for a read or a lookup.
     Fetch(u64),
+    /// Bytes for the scrubber.
+    Scrub,
     /// A log's last block, for an append.
     LastBlock(Slot, LogId),
     /// Files of a deleted log or segment; failures are tried again at the next start.

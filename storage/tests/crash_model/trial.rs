@@ -9,6 +9,7 @@ use storage::builder::{BatchBuilder, NewRecord, Options as BatchOptions};
 use storage::compression::Codec;
 use storage::recovery::Identity;
 use storage::simulated::{Blocking, Disk, Faults, Latency, Owner, Queue, Random};
+use storage::store::metrics::Damage;
 use storage::store::{Append, AppendToken, Event, Options, Origin, Read, ReadRequest, ReadToken, ReaderId, Store};
 use storage::{Durability, LogConfig, LogId, Now, Slot, batch};
 
@@ -472,6 +473,7 @@ impl Trial {
             Read::OutOfRange { start_offset, .. } => {
                 assert!(start_offset > read.offset, "the start has moved meanwhile, or the offset is in the log");
             }
+            Read::Damaged => panic!("offset {} of log {} is damaged", read.offset, read.log),
             Read::Empty => panic!("offset {} of log {} is below the limit {}", read.offset, read.log, read.limit),
         }
     }
@@ -492,6 +494,12 @@ impl Trial {
                     reader: ReaderId(9),
                 };
                 offset = self.read_to_the_end(id, shard, slot, request);
+            }
+        }
+        // Neither reads nor the scrubber took anything for damaged.
+        if self.plan.error_per_million == 0 {
+            for store in &self.node.stores {
+                assert_eq!(store.metrics(0).damage, Damage::default());
             }
         }
     }
@@ -627,6 +635,7 @@ fn recovered_stores(disk: &Blocking, shards: usize, plan: Plan) -> Result<Vec<St
         open_files_max: 16,
         checkpoint_bytes_min: 64 << 10,
         large_bytes_min: plan.large_bytes_min,
+        scrub_bytes_per_second: 64 << 20,
         sync_all: shards.is_multiple_of(2),
         #[cfg(feature = "planted-faults")]
         planted: plan.planted,

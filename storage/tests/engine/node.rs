@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -28,6 +29,8 @@ struct Files {
     failures: u32,
     /// No write finds room.
     is_full: bool,
+    /// Bytes of every file that cannot be read.
+    unreadable: Range<u64>,
 }
 
 impl Files {
@@ -57,6 +60,11 @@ impl Files {
                     position += slice.len() as u64;
                 }
                 return Ok(Done::Written { data });
+            }
+            Op::Read { position, ref buffer, .. }
+                if position < self.unreadable.end && position + buffer.len() as u64 > self.unreadable.start =>
+            {
+                return Err(std::io::Error::from_raw_os_error(5));
             }
             Op::Read { file, position, mut buffer } => {
                 let mut length = 0;
@@ -98,7 +106,15 @@ pub(crate) fn identity() -> Identity {
 }
 
 pub(crate) fn options() -> Options {
-    Options { tail_bytes: 16 << 20, buffer_bytes: 16 << 20, open_files_max: 16, direct: false, ..Options::default() }
+    Options {
+        tail_bytes: 16 << 20,
+        buffer_bytes: 16 << 20,
+        open_files_max: 16,
+        direct: false,
+        // Deadlines are those of what a test is about.
+        scrub_bytes_per_second: 0,
+        ..Options::default()
+    }
 }
 
 pub(crate) fn place(id: LogId, shards: usize) -> usize {
@@ -149,6 +165,11 @@ impl Node {
     /// Makes room on it again.
     pub(crate) fn empty_disk(&mut self, shard: usize) {
         self.files[shard].is_full = false;
+    }
+
+    /// Lets the shard's disk fail to read these bytes of every file.
+    pub(crate) fn make_unreadable(&mut self, shard: usize, bytes: Range<u64>) {
+        self.files[shard].unreadable = bytes;
     }
 
     pub(crate) fn pass(&mut self, ms: u64) {

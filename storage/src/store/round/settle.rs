@@ -128,6 +128,10 @@ impl Store {
         if durable > tail.durable() {
             tail.set_durable(durable);
         }
+        if piece.is_closed {
+            self.scrub.note_closed();
+        }
+        let log = self.log_mut(piece.slot);
         if piece.is_closed && is_index_written {
             log.tails.retain(|it| it.base_offset != piece.base_offset);
             log.segments[at].index = None;
