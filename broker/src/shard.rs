@@ -13,7 +13,8 @@
 //!
 //! | file | what it is about |
 //! |---|---|
-//! | [`connections`] | sockets: accepting, frames in, answers out, back-pressure, idle time |
+//! | [`admission`] | who may connect |
+//! | [`connections`] | sockets: frames in, answers out, back-pressure, idle time |
 //! | [`dispatch`] | from a frame to the handler of its API |
 //! | [`produce`], [`fetch`], [`offsets`] | the data path |
 //! | [`partitions`] | the partitions placed here: store, replica, waiters |
@@ -27,6 +28,7 @@
 //! | [`metrics`], [`report`] | what is counted, and told to the admin thread |
 //! | [`pending`], [`timers`], [`deadlines`], [`session`] | what waits, until when, and what consumers are remembered for |
 
+mod admission;
 mod by_shard;
 mod cluster;
 pub mod connections;
@@ -52,6 +54,8 @@ pub mod scatter;
 pub mod session;
 mod stall;
 mod telemetry;
+#[cfg(test)]
+mod tests;
 pub mod timers;
 
 use std::collections::BTreeMap;
@@ -71,6 +75,7 @@ use crate::quota;
 use crate::telemetry::Receiver;
 use crate::turn::{Next, Now, Turn};
 
+use admission::Admission;
 use connections::{Connections, Forwarding};
 use control::Control;
 use fetch::{Fetch, PeerRead, PeerWatch};
@@ -165,6 +170,8 @@ pub struct Shard {
     /// On the controller's shard: what clients push.
     telemetry: Receiver,
     connections: Connections,
+    /// On the controller's shard, which accepts: the connections of all.
+    admission: Admission,
     throttling: Throttling,
     requests: Table<Request>,
     sessions: Sessions,
@@ -214,6 +221,7 @@ impl Shard {
             groups: Groups::new(&config),
             telemetry: Receiver::default(),
             connections: Connections::new(count),
+            admission: Admission::new(config.network.connections.clone(), listeners.len()),
             throttling: Throttling::new(quota::Settings::of(&config), count),
             config,
             listeners,

@@ -35,6 +35,9 @@ families! {
     CONNECTIONS_OPENED = Counter "skein_connections_opened_total" ["shard"] "Connections that came in.";
     CONNECTIONS_MALFORMED = Counter "skein_connections_malformed_total" ["shard"]
         "Connections closed because of what they sent.";
+    CONNECTIONS_REFUSED = Counter "skein_connections_refused_total" ["shard"]
+        "Connections that were closed at once because of a limit of connections.";
+    CONNECTIONS_WAITING = Gauge "skein_connections_waiting" ["shard"] "Connections that wait because the node has as many as it may.";
     THROTTLES = Counter "skein_throttles_total" ["shard"] "How often connections were muted by a quota.";
     THROTTLED = Counter "skein_throttle_seconds_total" ["shard"] "For how long together.";
     RECEIVED = Counter "skein_received_bytes_total" ["shard"] "Bytes that came in on connections.";

@@ -120,6 +120,8 @@ fn of_connections(page: &mut Page, shards: &[Shard<'_>]) {
     each(page, shards, &CONNECTIONS, |report| report.connections.open as u64);
     each(page, shards, &CONNECTIONS_OPENED, |report| report.connections.opened);
     each(page, shards, &CONNECTIONS_MALFORMED, |report| report.connections.malformed);
+    each(page, shards, &CONNECTIONS_REFUSED, |report| report.connections.refused);
+    each(page, shards, &CONNECTIONS_WAITING, |report| report.connections.waiting as u64);
     each(page, shards, &THROTTLES, |report| report.connections.throttles);
     let mut throttled = page.family(&THROTTLED);
     for Shard { number, report } in shards {

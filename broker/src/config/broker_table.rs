@@ -1,7 +1,7 @@
 //! The broker properties that have an effect, and the ones of our own.
 
 use super::definition::{
-    Check::{Any, AtLeast, Between, BetweenOr, NotEmpty, OneOf, Subset},
+    Check::{AddressCounts, Any, AtLeast, Between, BetweenOr, NotEmpty, OneOf, Subset},
     Definition,
     Importance::{High, Low, Medium},
     Kind::{Boolean, Int, List, Long, Short, String},
@@ -131,6 +131,16 @@ pub(super) static SUPPORTED: &[Definition] = &[
     Definition::new("log.segment.delete.delay.ms", Long, Some("60000"), AtLeast(0), High)
         .dynamic()
         .doc("Default of the topics' file.delete.delay.ms."),
+    Definition::new("max.connections", Int, Some("2147483647"), AtLeast(0), Medium).dynamic().doc(
+        "Most connections of the node. Further ones wait until others end.",
+    ),
+    Definition::new("max.connections.per.ip", Int, Some("2147483647"), AtLeast(0), Medium).dynamic().doc(
+        "Most connections from one address. Further ones are closed at once.",
+    ),
+    Definition::new("max.connections.per.ip.overrides", String, Some(""), AddressCounts, Medium).dynamic().doc(
+        "Other limits than max.connections.per.ip for some addresses, as ADDRESS:COUNT, separated by commas. Names are not \
+             looked up, but for localhost.",
+    ),
     Definition::new("max.incremental.fetch.session.cache.slots", Int, Some("1000"), AtLeast(0), Medium)
         .doc("Most fetch sessions kept by the node."),
     Definition::new("message.max.bytes", Int, Some("1048588"), AtLeast(0), High)

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::connections::parse_overrides;
+
 /// One property of a topic or of the broker, as the tables list it.
 #[derive(Debug, Clone, Copy)]
 pub struct Definition {
@@ -112,6 +114,8 @@ pub enum Check {
     NotEmpty,
     /// `partition:broker` pairs, or `*`.
     ReplicaPairs,
+    /// `address:count` pairs, of addresses as numbers.
+    AddressCounts,
     /// `earliest`, `latest`, or `by_duration:` and a duration of ISO 8601 (KIP-1106).
     OffsetReset,
 }
@@ -129,6 +133,7 @@ impl fmt::Display for Check {
             }
             Check::Subset(words) => write!(f, "any of {}", words.join(", ")),
             Check::NotEmpty => f.write_str("not empty"),
+            Check::AddressCounts => f.write_str("pairs of address:count, with addresses as numbers"),
             Check::ReplicaPairs => f.write_str("pairs of partition:broker, or *"),
             Check::OffsetReset => f.write_str("earliest, latest or by_duration:PnDTnHnMn.nS"),
         }
@@ -365,6 +370,7 @@ impl Definition {
             Check::OneOf(words) => words.contains(&value),
             Check::OneOfAnyCase(words) => words.iter().any(|w| w.eq_ignore_ascii_case(value)),
             Check::NotEmpty => !value.is_empty(),
+            Check::AddressCounts => parse_overrides(value).is_some(),
             Check::OffsetReset => {
                 matches!(value, "earliest" | "latest") || value.strip_prefix("by_duration:").is_some_and(is_duration)
             }

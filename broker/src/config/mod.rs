@@ -13,6 +13,7 @@
 
 mod broker_table;
 mod client_metrics;
+mod connections;
 mod definition;
 mod describe;
 mod dynamic;
@@ -35,6 +36,7 @@ mod tests;
 
 pub use broker_table::SHARDS_MAX;
 pub use client_metrics::{Selector, Subscription, check_client_metrics};
+pub use connections::ConnectionLimits;
 pub use definition::{Check, Class, Definition, Importance, Invalid, Kind, Reason, Synonym};
 pub use describe::{Row, Source, SynonymRow, broker_default_row, broker_row, client_metrics_row, group_row, topic_row};
 pub use dynamic::{NotDynamic, check_cluster_wide, check_dynamic};

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::connections::ConnectionLimits;
 use super::definition::{Class, Definition, Reason, list};
 use super::error::{ConfigError, Origin, Warning};
 use super::listeners::{self, Bind, Listener};
@@ -116,6 +117,8 @@ pub struct Network {
     pub fetch_sessions_max: u32,
     /// `telemetry.max.bytes`.
     pub telemetry_bytes_max: u32,
+    /// `max.connections` and what belongs to it.
+    pub connections: ConnectionLimits,
 }
 
 impl NodeConfig {
@@ -151,6 +154,7 @@ impl NodeConfig {
         NodeConfig {
             producer_id_expiration_ms: settings.count("producer.id.expiration.ms"),
             scrub_bytes_per_second: settings.count("skein.scrub.bytes.per.second"),
+            network: Network { connections: ConnectionLimits::of(settings), ..self.network.clone() },
             settings: settings.clone(),
             ..self.clone()
         }
@@ -342,6 +346,7 @@ fn typed(
             fetch_bytes_max: s.count32("fetch.max.bytes"),
             fetch_sessions_max: s.count32("max.incremental.fetch.session.cache.slots"),
             telemetry_bytes_max: s.count32("telemetry.max.bytes"),
+            connections: ConnectionLimits::of(s),
         },
         producer_id_expiration_ms: s.count("producer.id.expiration.ms"),
         settings,

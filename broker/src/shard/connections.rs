@@ -1,20 +1,23 @@
-//! The connections of a shard: sockets accepted and handed out, frames in, answers out, back-pressure, idle time.
+//! The connections of a shard: frames in, answers out, back-pressure, idle time.
 //!
 //! ```text
 //! listener ─► shard 0 accepts ─► round-robin by mailbox ─► adopt ─► receive ⇄ send ─► close ─► Closed: number free
 //! ```
 
+use std::net::IpAddr;
+
 use net::api::api_versions;
 use net::connection::{AnswerId, Limits, Origin};
 use net::ops::{ConnectionId, Event, ListenerId, Op, ReceiveEnd, SEND_PARTS_MAX, Send};
 use net::{Answer, ApiKey, Connection, Message};
+use smallvec::SmallVec;
 use storage::buffer::Slice;
 
 use super::Shard;
-use super::mail::{Client, Mail, NewConnection, Notice};
+use super::mail::{Client, NewConnection};
+use super::pending::Key;
 use super::timers::Timer;
 use crate::config::Endpoint;
-use crate::quota::Key;
 
 /// After a failed accept (no descriptors left), the next try comes after this time.
 const ACCEPT_PAUSE_NS: u64 = 100_000_000;
@@ -95,6 +98,8 @@ pub(super) struct Open {
     pub(super) is_stalled: bool,
     /// Whether it has waited long enough: its next request goes on.
     pub(super) has_waited: bool,
+    /// Its fetches that wait for records: they end with it.
+    parked: SmallVec<[Key; 1]>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,16 +176,39 @@ impl Connections {
             resumable: false,
             is_stalled: false,
             has_waited: false,
+            parked: SmallVec::new(),
         });
         self.key(id)
     }
 
-    fn remove(&mut self, id: ConnectionId) {
+    /// Frees the number of a connection that is closed; its client's address.
+    fn remove(&mut self, id: ConnectionId) -> IpAddr {
         let place = &mut self.places[id.0 as usize];
         let open = place.open.take().expect("a connection is closed once");
         place.next_answer = open.connection.next_answer();
         place.generation = place.generation.wrapping_add(1);
         self.free.push(id);
+        open.connection.origin().peer.ip().to_canonical()
+    }
+
+    /// The shard that gets the next connection.
+    pub(crate) fn next_shard(&mut self) -> usize {
+        let shard = self.next_shard;
+        self.next_shard = (shard + 1) % self.shards;
+        shard
+    }
+
+    /// Notes that a fetch of the connection waits for records.
+    pub(crate) fn note_parked(&mut self, key: ConnectionKey, fetch: Key) {
+        let open = self.by_key(key).filter(|open| !open.ended);
+        open.expect("a fetch is parked for a connection that is open").parked.push(fetch);
+    }
+
+    /// It does no longer.
+    pub(crate) fn forget_parked(&mut self, key: ConnectionKey, fetch: Key) {
+        if let Some(open) = self.by_key(key) {
+            open.parked.retain(|parked| *parked != fetch);
+        }
     }
 
     /// Notes the client id of a request.
@@ -220,19 +248,6 @@ impl Connections {
 }
 
 impl Shard {
-    /// Begins to accept on every listener.
-    pub(super) fn start_accepting(&mut self) {
-        for listener in 0..self.listeners.len() {
-            self.accept(ListenerId(listener as u16));
-        }
-    }
-
-    pub(super) fn accept(&mut self, listener: ListenerId) {
-        if self.is_running() {
-            self.ops.net.push(Op::Accept { listener });
-        }
-    }
-
     /// Handles what happened to a socket.
     pub(super) fn net_event(&mut self, event: Event<'_, Slice>) {
         match event {
@@ -243,24 +258,15 @@ impl Shard {
             Event::Received { connection, data } => self.received(connection, data),
             Event::ReceiveEnded { connection, end } => self.receive_ended(connection, end),
             Event::Sent { send, result } => self.sent(send, result),
-            Event::Closed { connection } => self.connections.remove(connection),
-        }
-    }
-
-    fn accepted(&mut self, new: NewConnection) {
-        if self.throttling.meter.limits(Key::Connection) && self.keep_out(&new) {
-            return;
-        }
-        let shard = self.connections.next_shard;
-        self.connections.next_shard = (shard + 1) % self.connections.shards;
-        if shard == self.id {
-            self.adopt(new);
-        } else {
-            self.send(shard, Mail::Notice(Notice::Connection(new)));
+            Event::Closed { connection } => {
+                let ip = self.connections.remove(connection);
+                self.connection_ended(ip);
+            }
         }
     }
 
     fn accept_ended(&mut self, listener: ListenerId, errno: i32) {
+        self.accept_has_ended(listener);
         if !self.is_running() {
             return;
         }
@@ -282,7 +288,7 @@ impl Shard {
     pub(super) fn adopt(&mut self, new: NewConnection) {
         if !self.is_running() {
             self.ops.net.push(Op::Discard { socket: new.socket });
-            return;
+            return self.connection_ended(new.peer.ip().to_canonical());
         }
         let limits = Limits { frame_bytes_max: self.config.network.request_bytes_max as usize, ..Limits::default() };
         let key = self.connections.add(new, limits, self.now.monotonic_ns);
@@ -419,9 +425,12 @@ impl Shard {
     /// Ends a connection; its number is free once the driver says so.
     fn close(&mut self, id: ConnectionId) {
         let Some(open) = self.connections.open(id) else { return };
-        if !std::mem::replace(&mut open.ended, true) {
-            self.ops.net.push(Op::Close { connection: id });
+        if std::mem::replace(&mut open.ended, true) {
+            return;
         }
+        let parked = std::mem::take(&mut open.parked);
+        self.ops.net.push(Op::Close { connection: id });
+        parked.into_iter().for_each(|fetch| self.abandon_fetch(fetch));
     }
 
     /// Ends the connection of a request, and says why in the log.
@@ -435,11 +444,8 @@ impl Shard {
 
     /// Ends every connection, and accepts none any more.
     pub(super) fn close_all(&mut self) {
-        for listener in 0..self.listeners.len() {
-            if self.control.is_some() {
-                self.ops.net.push(Op::PauseAccept { listener: ListenerId(listener as u16) });
-            }
-        }
+        self.pause_accepting();
+        self.dismiss_waiting();
         for id in (0..self.connections.places.len()).map(|index| ConnectionId(index as u32)) {
             self.close(id);
         }

@@ -385,6 +385,7 @@ impl Shard {
         }
         let expiration_ms = self.config.producer_id_expiration_ms;
         self.config = Arc::new(self.config.with_settings(self.image.settings()));
+        self.limit_connections();
         self.stores.set_scrub_rate(self.config.scrub_bytes_per_second / self.peers.len() as u64);
         self.config.producer_id_expiration_ms != expiration_ms
     }

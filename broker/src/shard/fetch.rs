@@ -6,26 +6,25 @@
 //!                        └──── woken by a watermark, or due ◄── parked
 //! ```
 //!
-//! A parked fetch costs nothing until a partition it names commits something, or its deadline comes.
+//! A parked fetch costs nothing until a partition it names commits something, or its deadline comes ([`parking`]). How
+//! the answer looks is told in [`answer`].
+
+mod answer;
+mod parking;
 
 use std::sync::Arc;
 
-use net::api::fetch::{
-    ResponseResponsesPartitions, ResponseResponsesPartitionsCurrentLeader, ResponseResponsesPartitionsDivergingEpoch,
-};
 use net::fetch::{RequestView, ResponseHead, ResponseWriter};
-use net::{Answer as Frame, Reader, Topic};
+use net::{Reader, Topic};
 use smallvec::SmallVec;
 use storage::LogId;
-use storage::buffer::Slice;
 
 use super::by_shard::ByShard;
 use super::connections::Responder;
-use super::mail::{Answer, Ask, Mail, Notice, ReadAnswer, ReadItem};
-use super::partitions::{PartOf, Watcher};
+use super::mail::{Answer, Ask, ReadAnswer, ReadItem};
+use super::partitions::PartOf;
 use super::pending::Key;
 use super::session::{Answered, Asked, Decision, TopicKey, Wanted};
-use super::timers::Timer;
 use super::{Request, Shard};
 use crate::error_code::ErrorCode;
 use crate::metadata::Image;
@@ -319,128 +318,11 @@ impl Shard {
     /// Every part was read: answer, or park.
     fn fetch_read(&mut self, key: Key) {
         let Some(Request::Fetch(fetch)) = self.requests.get_mut(key) else { return };
-        if fetch.last_round || fetch.is_enough() || self.now.monotonic_ns >= fetch.deadline_ns {
+        let is_over = fetch.last_round || fetch.is_enough() || self.now.monotonic_ns >= fetch.deadline_ns;
+        if is_over || !self.connections.is_open(fetch.responder.connection) {
             self.finish_fetch(key);
         } else {
             self.park(key);
-        }
-    }
-
-    /// Waits for the watermarks. What moved since it was read is read again at once.
-    fn park(&mut self, key: Key) {
-        let Some(Request::Fetch(mut fetch)) = self.requests.take(key) else { return };
-        let mut moved = false;
-        let mut remote = ByShard::default();
-        for part in &fetch.parts {
-            let Ok(Place { shard, log }) = part.place else { continue };
-            let seen = part.answer.high_watermark;
-            if shard != self.id {
-                remote.push(shard, (log, seen));
-            } else if let Some(partition) = self.partitions.get_mut(log) {
-                moved |= partition.replica.high_watermark() > seen;
-                partition.replica.watch(Watcher::Fetch(key));
-            }
-        }
-        let mut watches = SmallVec::new();
-        for (shard, logs) in remote {
-            let watch = self.requests.insert(Request::PeerWatch(PeerWatch { fetch: key }));
-            self.ask(shard, watch, Ask::Watch(logs));
-            watches.push((shard, watch));
-        }
-        fetch.stage = Stage::Parked { watches };
-        if !fetch.armed {
-            fetch.armed = true;
-            self.timers.arm(fetch.deadline_ns, Timer::Fetch(key));
-        }
-        self.requests.put_back(key, Request::Fetch(fetch));
-        if moved {
-            self.wake(Watcher::Fetch(key));
-        }
-    }
-
-    /// Somebody who watched a partition is told that its high watermark moved.
-    pub(super) fn wake(&mut self, watcher: Watcher) {
-        match watcher {
-            Watcher::Fetch(key) => {
-                if self.unpark(key) {
-                    self.read_round(key);
-                }
-            }
-            Watcher::Peer { shard, request } => self.release_peer_watch(shard, request),
-        }
-    }
-
-    /// Takes a fetch out of every queue it waits in. Says whether it was parked.
-    fn unpark(&mut self, key: Key) -> bool {
-        let Some(Request::Fetch(mut fetch)) = self.requests.take(key) else { return false };
-        if !matches!(fetch.stage, Stage::Parked { .. }) {
-            // Its reads are under way; they will see that it is due.
-            self.requests.put_back(key, Request::Fetch(fetch));
-            return false;
-        }
-        if let Stage::Parked { watches } = std::mem::replace(&mut fetch.stage, Stage::Reading { waiting: 0 }) {
-            for part in &fetch.parts {
-                let Ok(Place { shard, log }) = part.place else { continue };
-                if shard == self.id
-                    && let Some(partition) = self.partitions.get_mut(log)
-                {
-                    partition.replica.unwatch(|watcher| *watcher == Watcher::Fetch(key));
-                }
-            }
-            for (shard, watch) in watches {
-                if self.requests.remove(watch).is_some() {
-                    self.send(shard, Mail::Notice(Notice::Unwatch { request: watch }));
-                }
-            }
-        }
-        // Having waited for records is no delay.
-        fetch.responder.began_ns = self.now.monotonic_ns;
-        self.requests.put_back(key, Request::Fetch(fetch));
-        true
-    }
-
-    /// A parked fetch's time is over.
-    pub(super) fn fetch_due(&mut self, key: Key) {
-        if let Some(Request::Fetch(fetch)) = self.requests.get_mut(key) {
-            fetch.last_round = true;
-            self.wake(Watcher::Fetch(key));
-        }
-    }
-
-    /// Watches partitions for another shard's parked fetch.
-    pub(super) fn watch_for_peer(&mut self, shard: usize, request: Key, logs: Vec<(LogId, i64)>) {
-        let watcher = Watcher::Peer { shard, request };
-        let mut moved = false;
-        for &(log, seen) in &logs {
-            match self.partitions.get_mut(log) {
-                Some(partition) => {
-                    moved |= partition.replica.high_watermark() > seen;
-                    partition.replica.watch(watcher);
-                }
-                None => moved = true,
-            }
-        }
-        self.peer_watches.insert((shard, request), logs);
-        if moved {
-            self.release_peer_watch(shard, request);
-        }
-    }
-
-    /// Ends another shard's watch, with the one answer it is owed.
-    pub(super) fn release_peer_watch(&mut self, shard: usize, request: Key) {
-        let Some(logs) = self.peer_watches.remove(&(shard, request)) else { return };
-        for (log, _) in logs {
-            if let Some(partition) = self.partitions.get_mut(log) {
-                partition.replica.unwatch(|watcher| *watcher == Watcher::Peer { shard, request });
-            }
-        }
-        self.answer_peer(shard, request, Answer::Woken);
-    }
-
-    /// A watch held at another shard has ended.
-    pub(super) fn peer_woke(&mut self, watch: Key) {
-        if let Some(Request::PeerWatch(PeerWatch { fetch })) = self.requests.remove(watch) {
-            self.wake(Watcher::Fetch(fetch));
         }
     }
 
@@ -495,22 +377,6 @@ impl Shard {
     }
 }
 
-impl Shard {
-    /// Counts what an answer is about to tell. A client that has gone is told nothing.
-    fn count_fetched(&mut self, fetch: &Fetch) {
-        if !self.connections.is_open(fetch.responder.connection) {
-            return;
-        }
-        for part in fetch.parts.iter().filter(|part| part.told) {
-            self.metrics.told(fetch.responder.key, part.answer.error);
-            let bytes = part.answer.bytes();
-            if let (Ok(place), true) = (part.place, bytes > 0) {
-                self.metrics.fetched(place.log, part.answer.next_offset - part.wanted.fetch_offset, bytes);
-            }
-        }
-    }
-}
-
 impl Fetch {
     fn empty(responder: Responder) -> Box<Self> {
         Box::new(Self {
@@ -535,48 +401,6 @@ impl Fetch {
         self.topics.clear();
         self.parts.clear();
     }
-
-    /// Whether the answer need not wait: there are enough bytes, nothing to wait for, or something the consumer has to know.
-    fn is_enough(&self) -> bool {
-        let told = |part: &Part| part.answer.error != ErrorCode::None || part.answer.diverging.is_some();
-        let bytes: usize = self.parts.iter().map(|part| part.answer.bytes()).sum();
-        self.parts.is_empty() || bytes >= self.min_bytes || self.parts.iter().any(told)
-    }
-
-    /// Shards read side by side, each within the whole budget: what is too much together is left for the next fetch.
-    /// The first part with records stays whole (KIP-74).
-    fn cut_to_budget(&mut self) {
-        let mut left = self.max_bytes;
-        let mut found = false;
-        for part in &mut self.parts {
-            let bytes = part.answer.bytes();
-            if bytes > left && found {
-                part.answer.records.clear();
-                continue;
-            }
-            found |= bytes > 0;
-            left = left.saturating_sub(bytes);
-        }
-    }
-
-    /// The answer; the records are moved into it.
-    fn encode(&mut self, buffer: Vec<u8>, version: i16, correlation_id: i32, throttle_time_ms: i32) -> Frame<Slice> {
-        let head = ResponseHead { throttle_time_ms, session_id: self.session.id, ..ResponseHead::default() };
-        let mut response = ResponseWriter::new(buffer, version, correlation_id, head);
-        let mut last_topic = None;
-        for part in self.parts.iter_mut().filter(|part| part.told) {
-            if last_topic != Some(part.topic) {
-                last_topic = Some(part.topic);
-                response.topic(match &self.topics[part.topic as usize] {
-                    TopicKey::Name(name) => Topic::Name(name),
-                    TopicKey::Id(id) => Topic::Id(*id),
-                });
-            }
-            let records = std::mem::take(&mut part.answer.records);
-            response.partition(&part.wire(self.read_committed), records);
-        }
-        response.finish(&[])
-    }
 }
 
 impl Part {
@@ -594,27 +418,6 @@ impl Part {
             at_least_one,
             current_leader_epoch: self.wanted.current_leader_epoch,
             last_fetched_epoch: self.wanted.last_fetched_epoch,
-        }
-    }
-
-    fn wire(&self, read_committed: bool) -> ResponseResponsesPartitions<'static> {
-        let answer = &self.answer;
-        let diverging =
-            answer.diverging.map(|(epoch, end_offset)| ResponseResponsesPartitionsDivergingEpoch { epoch, end_offset });
-        // Who believes in an older leader is told of the newer one; who believes in a newer one knows more than this node.
-        let tells_leader = answer.error == ErrorCode::FencedLeaderEpoch;
-        let leader_epoch = if tells_leader { answer.leader_epoch } else { -1 };
-        ResponseResponsesPartitions {
-            partition_index: self.wanted.partition,
-            error_code: answer.error.code(),
-            high_watermark: answer.high_watermark,
-            // Without transactions every committed record is stable, and none is aborted.
-            last_stable_offset: answer.high_watermark,
-            log_start_offset: answer.log_start_offset,
-            diverging_epoch: diverging.unwrap_or_default(),
-            current_leader: ResponseResponsesPartitionsCurrentLeader { leader_epoch, ..Default::default() },
-            aborted_transactions: read_committed.then(Vec::new),
-            ..Default::default()
         }
     }
 }

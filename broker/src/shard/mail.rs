@@ -3,7 +3,7 @@
 //! An [`Ask`] reserves the slot of its [`Answer`] (a credit of the asking shard), so that answers never block and the
 //! mailbox between two shards has a bound. Everything else is a [`Notice`]: rare, and bounded by what causes it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -115,6 +115,8 @@ pub enum Notice {
     AutoCreate(Vec<String>),
     /// Whether the store here has room for more records: producers elsewhere wait while it has none.
     Room(bool),
+    /// A connection from that address, which the accepting shard had handed over, has ended.
+    ConnectionEnded(IpAddr),
     /// What clients with quotas have used at this shard since its last report.
     QuotaUse(Arc<[Used]>),
     /// Stop cleanly.

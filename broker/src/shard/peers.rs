@@ -175,6 +175,7 @@ impl Shard {
             Notice::Unwatch { request } => self.release_peer_watch(from, request),
             Notice::AutoCreate(names) => self.auto_create(names),
             Notice::Room(has_room) => self.peer_room(from, has_room),
+            Notice::ConnectionEnded(ip) => self.connection_released(ip),
             Notice::QuotaUse(report) => self.quotas_heard(&report),
             Notice::Stop => self.begin_stop(),
         }

@@ -94,6 +94,10 @@ pub struct Connections {
     pub opened: u64,
     /// Closed because of what they sent.
     pub malformed: u64,
+    /// Closed at once: their address, or the node, had too many.
+    pub refused: u64,
+    /// Accepted, and waiting for others to end.
+    pub waiting: usize,
     /// How often connections were muted by a quota.
     pub throttles: u64,
     /// For how long together, in nanoseconds.
@@ -176,6 +180,7 @@ impl Shard {
 
     fn report(&self, logs: Vec<Log>) -> Report {
         let metrics = &self.metrics;
+        let (waiting, refused) = self.admission.counted();
         let api = |&key: &ApiKey| {
             let api = metrics.api(key);
             (api.requests > 0).then(|| Api { key, requests: api.requests, latency: api.latency.distribution() })
@@ -188,6 +193,8 @@ impl Shard {
                 open: self.connections.len(),
                 opened: metrics.connections_opened,
                 malformed: metrics.connections_malformed,
+                refused,
+                waiting,
                 throttles: metrics.throttles,
                 throttled_ns: metrics.throttled_ns,
                 received_bytes: metrics.received_bytes,

@@ -1,0 +1,5 @@
+//! Shards that run on a simulated disk and network, and clients that speak the protocol to them.
+
+mod connections;
+mod parking;
+mod world;
