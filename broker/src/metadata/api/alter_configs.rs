@@ -1,5 +1,7 @@
 //! AlterConfigs (key 33) and IncrementalAlterConfigs (key 44).
 
+use std::borrow::Cow;
+
 use net::api::{alter_configs as alter, incremental_alter_configs as incremental};
 
 use super::configs::resource;
@@ -23,21 +25,32 @@ pub fn incremental_alter_configs<'a>(
 ) -> (incremental::Response<'a>, Option<Change>) {
     let wanted: Vec<_> = request.resources.iter().map(incremental_alteration).collect();
     let outcome = controller.alter_configs(&wanted, request.validate_only);
-    let responses = request
-        .resources
-        .into_iter()
-        .zip(outcome.results)
-        .map(|(resource, result)| {
-            let (error_code, error_message) = told(result);
-            incremental::ResponseResponses {
-                error_code,
-                error_message: error_message.map(Into::into),
-                resource_type: resource.resource_type,
-                resource_name: resource.resource_name,
-            }
-        })
-        .collect();
-    (incremental::Response { throttle_time_ms: 0, responses }, outcome.change)
+    let told = request.resources.into_iter().zip(outcome.results.into_iter().map(told));
+    let responses = told.map(|(resource, (error_code, error_message))| incremental::ResponseResponses {
+        error_code,
+        error_message,
+        resource_type: resource.resource_type,
+        resource_name: resource.resource_name,
+    });
+    (incremental::Response { throttle_time_ms: 0, responses: responses.collect() }, outcome.change)
+}
+
+/// Answers an AlterConfigs request, versions 0 to 2: what it does not name is unset. The response is sent once the
+/// change, if there is one, is durable.
+pub fn alter_configs<'a>(
+    request: alter::Request<'a>,
+    controller: &mut Controller,
+) -> (alter::Response<'a>, Option<Change>) {
+    let wanted: Vec<_> = request.resources.iter().map(alteration).collect();
+    let outcome = controller.alter_configs(&wanted, request.validate_only);
+    let told = request.resources.into_iter().zip(outcome.results.into_iter().map(told));
+    let responses = told.map(|(resource, (error_code, error_message))| alter::ResponseResponses {
+        error_code,
+        error_message,
+        resource_type: resource.resource_type,
+        resource_name: resource.resource_name,
+    });
+    (alter::Response { throttle_time_ms: 0, responses: responses.collect() }, outcome.change)
 }
 
 fn incremental_alteration<'a>(resource: &'a incremental::RequestResources<'_>) -> Alteration<'a> {
@@ -57,31 +70,6 @@ fn incremental_alteration<'a>(resource: &'a incremental::RequestResources<'_>) -
         replace: false,
         edits: resource.configs.iter().map(edit).collect(),
     }
-}
-
-/// Answers an AlterConfigs request, versions 0 to 2: what it does not name is unset. The response is sent once the
-/// change, if there is one, is durable.
-pub fn alter_configs<'a>(
-    request: alter::Request<'a>,
-    controller: &mut Controller,
-) -> (alter::Response<'a>, Option<Change>) {
-    let wanted: Vec<_> = request.resources.iter().map(alteration).collect();
-    let outcome = controller.alter_configs(&wanted, request.validate_only);
-    let responses = request
-        .resources
-        .into_iter()
-        .zip(outcome.results)
-        .map(|(resource, result)| {
-            let (error_code, error_message) = told(result);
-            alter::ResponseResponses {
-                error_code,
-                error_message: error_message.map(Into::into),
-                resource_type: resource.resource_type,
-                resource_name: resource.resource_name,
-            }
-        })
-        .collect();
-    (alter::Response { throttle_time_ms: 0, responses }, outcome.change)
 }
 
 fn alteration<'a>(resource: &'a alter::RequestResources<'_>) -> Alteration<'a> {
@@ -106,9 +94,10 @@ fn named(resource_type: i8, name: &str) -> Resource<'_> {
     }
 }
 
-fn told(result: Result<(), NotAltered>) -> (i16, Option<String>) {
+/// The code and the message of a response.
+fn told<'a>(result: Result<(), NotAltered>) -> (i16, Option<Cow<'a, str>>) {
     match result {
         Ok(()) => (ErrorCode::None.code(), None),
-        Err(refusal) => (ErrorCode::from(&refusal).code(), Some(refusal.to_string())),
+        Err(refusal) => (ErrorCode::from(&refusal).code(), Some(refusal.to_string().into())),
     }
 }
