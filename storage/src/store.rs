@@ -75,6 +75,9 @@ pub struct Options {
     pub scrub_bytes_per_second: u64,
     /// A batch of at least so many bytes goes straight to its segment; with `usize::MAX` none does.
     pub large_bytes_min: usize,
+    /// Records that expire go at the next multiple of this time, so that old ones can still be read for a moment after
+    /// they were written; with 1 they go at once. What is too much goes at once in any case.
+    pub expiry_interval_ns: u64,
     /// Whether files bypass the page cache (`O_DIRECT`).
     pub direct: bool,
     /// Whether the file system honours [`crate::io::Op::SyncAll`] (FUSE does not): one instead of many syncs.
@@ -93,6 +96,7 @@ impl Default for Options {
             checkpoint_bytes_min: 4 << 20,
             scrub_bytes_per_second: 4 << 20,
             large_bytes_min: 256 << 10,
+            expiry_interval_ns: 1,
             direct: true,
             sync_all: false,
             #[cfg(feature = "planted-faults")]

@@ -108,6 +108,8 @@ pub(super) static SUPPORTED: &[Definition] = &[
     Definition::new("log.retention.bytes", Long, Some("-1"), Any, High)
         .dynamic()
         .doc("Default of the topics' retention.bytes."),
+    Definition::new("log.retention.check.interval.ms", Long, Some("300000"), AtLeast(1), Medium)
+        .doc("How often expired records are looked for: so much later than retention.ms says they may go."),
     Definition::new("log.retention.hours", Int, Some("168"), AtLeast(-1), High).doc(
         "Default of the topics' retention.ms, in hours; log.retention.minutes and log.retention.ms are \
              stronger.",

@@ -210,8 +210,6 @@ pub enum Reason {
     Bounds,
     /// The system sizes socket buffers and queues.
     Sockets,
-    /// What is due is done when it is due.
-    Scheduled,
     /// The file system or the protocol leaves nothing to choose.
     Nothing,
 }
@@ -237,7 +235,6 @@ impl fmt::Display for Reason {
             Reason::Plugins => "Java classes cannot be loaded",
             Reason::Bounds => "memory and waiting requests are bounded in another way",
             Reason::Sockets => "the system sizes socket buffers and queues by itself",
-            Reason::Scheduled => "what is due is done when it is due, without looking at intervals",
             Reason::Nothing => "there is nothing to choose here",
         })
     }

@@ -10,7 +10,7 @@ use super::definition::{
     Kind::{self, Boolean, Class, Double, Int, List, Long, Password, Short, String},
     Reason::{
         self, Access, Bounds, Compaction, ConsumerGroups, Controller, Durability, Metrics, Nothing, Plugins, Quotas,
-        Replication, Sasl, Scheduled, ShareGroups, Sockets, StreamsGroups, Threads, Tiered, Tls, Transactions,
+        Replication, Sasl, ShareGroups, Sockets, StreamsGroups, Threads, Tiered, Tls, Transactions,
     },
 };
 
@@ -151,7 +151,6 @@ pub(super) static KNOWN: &[Definition] = &[
     known("log.local.retention.bytes", Long, Some("-2"), AtLeast(-2), Medium, Tiered).dynamic(),
     known("log.local.retention.ms", Long, Some("-2"), AtLeast(-2), Medium, Tiered).dynamic(),
     known("log.preallocate", Boolean, Some("false"), Any, Medium, Nothing).dynamic(),
-    known("log.retention.check.interval.ms", Long, Some("300000"), AtLeast(1), Medium, Scheduled),
     known("max.connection.creation.rate", Int, Some("2147483647"), AtLeast(0), Medium, Quotas).dynamic(),
     known("max.request.partition.size.limit", Int, Some("2000"), AtLeast(1), Medium, Bounds),
     known("metadata.log.dir", String, None, Any, High, Controller),

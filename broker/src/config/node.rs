@@ -60,6 +60,8 @@ pub struct NodeConfig {
     pub groups: Groups,
     /// Connections and requests.
     pub network: Network,
+    /// `log.retention.check.interval.ms`.
+    pub retention_check_interval_ms: u64,
     /// How long a partition remembers a quiet idempotent producer.
     pub producer_id_expiration_ms: u64,
     /// All that was set, for reports and for the defaults of topics.
@@ -348,6 +350,7 @@ fn typed(
             telemetry_bytes_max: s.count32("telemetry.max.bytes"),
             connections: ConnectionLimits::of(s),
         },
+        retention_check_interval_ms: s.count("log.retention.check.interval.ms"),
         producer_id_expiration_ms: s.count("producer.id.expiration.ms"),
         settings,
     }

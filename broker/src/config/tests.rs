@@ -109,7 +109,7 @@ fn the_properties_file_that_kafka_comes_with_starts_a_node() {
         panic!("two warnings: {warnings:?}");
     };
     assert_eq!(listener, "CONTROLLER://:9093");
-    assert_eq!(names.len(), 13);
+    assert_eq!(names.len(), 12);
     let text = warnings[0].to_string();
     assert!(text.contains("num.network.threads, num.io.threads, num.recovery.threads.per.data.dir (one thread a core"));
     assert!(text.contains("process.roles, controller.quorum.bootstrap.servers, inter.broker.listener.name (the node"));

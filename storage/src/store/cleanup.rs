@@ -73,7 +73,8 @@ impl Store {
         let log = self.log(slot);
         let due = expiry_ms(log).map(|at_ms| {
             let wait_ms = u64::try_from(at_ms.saturating_sub(now.wall_ms)).unwrap_or(0);
-            now.monotonic_ns.saturating_add(wait_ms.saturating_mul(1_000_000))
+            let at_ns = now.monotonic_ns.saturating_add(wait_ms.saturating_mul(1_000_000));
+            at_ns.checked_next_multiple_of(self.options.expiry_interval_ns).unwrap_or(u64::MAX)
         });
         let due = if is_too_large(log) { Some(now.monotonic_ns) } else { due };
         let due = due.map(|at| at.max(now.monotonic_ns + rest_ns));

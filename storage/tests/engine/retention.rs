@@ -4,9 +4,9 @@ use std::fs;
 
 use storage::LogConfig;
 use storage::batch::batches;
-use storage::store::{Append, Event};
+use storage::store::{Append, Event, Options};
 
-use crate::node::{Node, START_MS, batch};
+use crate::node::{Node, START_MS, batch, options};
 
 const HOUR_MS: u64 = 3_600_000;
 
@@ -94,4 +94,22 @@ fn a_start_that_is_set_survives() {
     assert_eq!((node.stores[0].start_offset(log.1), node.stores[0].end_offset(log.1)), (3, 5));
     assert_eq!(batches(&node.read_all(log, 3)).count(), 2);
     assert_eq!(START_MS, node.now.wall_ms);
+}
+
+#[test]
+fn records_that_are_old_when_they_are_written_can_be_read_until_the_next_look() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let options = Options { expiry_interval_ns: 300_000_000_000, ..options() };
+    let mut node = Node::try_start(directory.path(), 1, &options).expect("a sound directory");
+    let log = node.attach(1, LogConfig { retention_ms: Some(HOUR_MS), ..config() });
+    node.pass(1);
+    assert!(matches!(node.append(log, &batch(3, 100, 1337)), Append::Appended { .. }));
+    node.settle();
+    node.pass(60_000);
+    node.settle();
+    assert_eq!(node.stores[0].start_offset(log.1), 0);
+    assert_eq!(node.stores[0].next_deadline(), Some(300_000_000_000));
+    node.pass(240_000);
+    node.settle();
+    assert_eq!(node.stores[0].start_offset(log.1), 3);
 }
