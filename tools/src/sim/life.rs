@@ -2,7 +2,7 @@
 
 use storage::simulated::{Faults, Random};
 
-use super::client::{Admin, Auditor, Client, Committer, Consumer, Env, Member, Producer};
+use super::client::{Admin, Auditor, Client, Committer, Consumer, Env, Limiter, Member, Producer};
 use super::machine::Machine;
 use super::model::Model;
 use super::scenario::{End, Producing, Scenario};
@@ -260,6 +260,9 @@ fn clients(scenario: &Scenario, random: &mut Random) -> Vec<Box<dyn Client>> {
         for number in 0..members {
             clients.push(Box::new(Member::new(group as u32, number, cuts, random.fork())));
         }
+    }
+    if scenario.has_quotas {
+        clients.push(Box::new(Limiter::new(cuts, random.fork())));
     }
     clients
 }

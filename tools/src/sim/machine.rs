@@ -33,6 +33,8 @@ use super::trace::{Event, Trace};
 
 /// Longest time that mail is under way, in nanoseconds.
 const MAIL_NS_MAX: u64 = 50_000;
+/// Longest time that a turn takes, where that counts, in nanoseconds.
+const TURN_NS_MAX: u64 = 100_000;
 /// Longest time between two turns of a busy shard, in nanoseconds.
 const BUSY_NS_MAX: u64 = 10_000;
 /// Shards of a node, at the most.
@@ -43,8 +45,12 @@ const STOP_TURNS_MAX: u64 = 1_000_000;
 const RECOVERY_CALLS_MAX: u64 = 60;
 
 /// What a node of the simulation is configured with: little of everything, so that limits are met.
-const SETTINGS: [&str; 3] =
-    ["offsets.topic.num.partitions=4", "auto.create.topics.enable=false", "group.min.session.timeout.ms=100"];
+const SETTINGS: [&str; 4] = [
+    "offsets.topic.num.partitions=4",
+    "auto.create.topics.enable=false",
+    "group.min.session.timeout.ms=100",
+    "quota.window.num=2",
+];
 
 struct Running {
     shard: Shard,
@@ -251,6 +257,9 @@ impl Machine {
         trace.add(Event::Turn, &[now_ns, index as u64, ops.net.len() as u64, ops.disk.len() as u64]);
         totals.turns += 1;
         running.driver.submit(&mut ops);
+        if running.shard.wants_time_spent() {
+            running.shard.spent(self.random.below(TURN_NS_MAX));
+        }
         running.wake_at_ns = match next {
             Next::Busy => Some(now_ns + 1 + self.random.below(BUSY_NS_MAX)),
             Next::Idle { deadline_ns } => {

@@ -20,6 +20,8 @@ pub struct Scenario {
     pub committers: u32,
     /// Members of each consumer group.
     pub members: Vec<u32>,
+    /// Quotas of clients come and go.
+    pub has_quotas: bool,
     /// Connections cut, per million requests.
     pub cuts_per_million: u32,
     /// How sockets behave.
@@ -68,6 +70,7 @@ impl Scenario {
             consumers: random.between(1, 2) as u32,
             committers: random.between(1, 2) as u32,
             members: (0..random.between(1, 2)).map(|_| random.between(1, 3) as u32).collect(),
+            has_quotas: random.index(3) == 0,
             cuts_per_million: if rough { 10_000 } else { 0 },
             weather: if rough { Weather::ROUGH } else { Weather::CALM },
             latency: latency(random),

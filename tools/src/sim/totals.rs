@@ -46,6 +46,10 @@ totals! {
     silences,
     /// Producer ids given.
     producer_ids,
+    /// Quotas set or taken back.
+    quotas_set,
+    /// Answers that told a client to wait.
+    throttled,
     /// Power cuts.
     power_cuts,
     /// Killed processes.
@@ -102,6 +106,7 @@ impl fmt::Display for Totals {
             "{} assignments to members of groups, {} rebalances noticed, {} members fallen silent",
             self.assignments, self.rebalances, self.silences
         )?;
+        writeln!(f, "{} quotas set or taken back, {} answers throttled", self.quotas_set, self.throttled)?;
         writeln!(
             f,
             "{} power cuts ({} files exposed), {} kills, {} clean stops, {} recoveries cut short, {} starts",

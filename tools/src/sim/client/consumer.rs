@@ -136,6 +136,7 @@ impl Consumer {
 
     fn take_fetch(&mut self, env: &mut Env<'_>, version: i16, body: &[u8], context: &Fetched) {
         let response = decode::<fetch::Response<'_>>(body, version);
+        self.link.throttled(env, response.throttle_time_ms);
         if response.error_code != 0 {
             let code = response.error_code;
             let session_error = [

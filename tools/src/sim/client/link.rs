@@ -45,6 +45,10 @@ pub(super) struct Link<C> {
     retry_at_ns: u64,
     correlation_id: i32,
     waiting: VecDeque<Waiting<C>>,
+    /// When the request was sent that was answered last.
+    answered_sent_at_ns: u64,
+    /// Requests behind this one are answered no earlier than that: the node was to let the client wait.
+    muted: Option<(i32, u64)>,
     inbox: Vec<u8>,
 }
 
@@ -58,6 +62,8 @@ impl<C> Link<C> {
             retry_at_ns: 0,
             correlation_id: 0,
             waiting: VecDeque::new(),
+            answered_sent_at_ns: 0,
+            muted: None,
             inbox: Vec::new(),
         }
     }
@@ -106,6 +112,16 @@ impl<C> Link<C> {
         }
     }
 
+    /// The answer that came last tells the client to wait (KIP-219): the node takes none of its requests until then,
+    /// counted from when it took the request up, and so not before it was sent.
+    pub(super) fn throttled(&mut self, env: &mut Env<'_>, throttle_time_ms: i32) {
+        if let Ok(wait_ms @ 1..) = u64::try_from(throttle_time_ms) {
+            env.totals.throttled += 1;
+            // Waits are told in whole milliseconds, rounded up.
+            self.muted = Some((self.correlation_id, self.answered_sent_at_ns + (wait_ms - 1) * 1_000_000));
+        }
+    }
+
     /// Takes what has arrived.
     pub(super) fn receive(&mut self, env: &mut Env<'_>) -> Vec<Arrival<C>> {
         let mut arrivals = Vec::new();
@@ -126,6 +142,7 @@ impl<C> Link<C> {
             self.retry_at_ns = env.now_ns + self.random.below(BACKOFF_NS_MAX);
             env.trace.add(Event::Lost, &[env.now_ns, self.waiting.len() as u64]);
             self.waiting.clear();
+            self.muted = None;
             arrivals.push(Arrival::Lost);
         }
         arrivals
@@ -140,6 +157,10 @@ impl<C> Link<C> {
         let mut reader = Reader::new(frame);
         let header = ResponseHeader::decode(&mut reader, waiting.key, waiting.version).expect("a response header");
         assert_eq!(header.correlation_id, waiting.correlation_id, "answers to {} come in order", self.name);
+        self.answered_sent_at_ns = waiting.sent_at_ns;
+        if let Some((after, until_ns)) = self.muted.filter(|(after, _)| waiting.correlation_id > *after) {
+            assert!(env.now_ns >= until_ns, "{} was to wait after request {after}", self.name);
+        }
         let body = frame[reader.position()..].to_vec();
         env.trace.add(Event::Response, &[env.now_ns, waiting.key as u64, u64::from(crc32(&body))]);
         self.inbox.drain(..LENGTH_BYTES + length);

@@ -7,6 +7,7 @@ mod auditor;
 mod committer;
 mod consumer;
 mod lane;
+mod limiter;
 mod link;
 mod member;
 mod producer;
@@ -21,6 +22,7 @@ pub(super) use admin::Admin;
 pub(super) use auditor::Auditor;
 pub(super) use committer::Committer;
 pub(super) use consumer::Consumer;
+pub(super) use limiter::Limiter;
 pub(super) use member::Member;
 pub(super) use producer::{Producer, Style};
 

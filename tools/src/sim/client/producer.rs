@@ -199,6 +199,7 @@ impl Producer {
             }
             Arrival::Answer { version, body, context: Asked::Produce(items) } => {
                 let response = decode::<produce::Response<'_>>(&body, version);
+                self.link.throttled(env, response.throttle_time_ms);
                 let partitions = response.responses.iter().flat_map(|topic| &topic.partition_responses);
                 let answers: Vec<_> = partitions.collect();
                 assert_eq!(answers.len(), items.len(), "every partition is answered");
