@@ -5,9 +5,9 @@
 //! ```
 //!
 //! Requests are generated from the seed, for every API and version that both serve: valid ones on prepared topics and
-//! groups, and ones that were spoilt. An answer differs where, after [`normal`] has given both sides' ids, times and
-//! addresses common names, a value is another. Differences that are meant stand with their reasons in
-//! `differences.toml`; any other one fails. Without brokers nothing is compared, and cargo is content.
+//! groups, and ones that were spoilt; with `--episode` each is printed. An answer differs where, after [`normal`] has
+//! given both sides' ids, times and addresses common names, a value is another. Differences that are meant stand with
+//! their reasons in `differences.toml`; any other one fails. Without brokers nothing is compared, and cargo is content.
 
 mod batches;
 mod codec;
@@ -172,6 +172,10 @@ fn run(args: &Args, left: SocketAddr, right: SocketAddr, intended: Intended) -> 
         let mut random = Random::new(args.seed, episode as u64);
         let mut number = 0;
         let outcome = episode::run(&mut pair, &world, &mut random, &deck, |step| {
+            if args.episode.is_some() {
+                let (api, version) = deck[number];
+                println!("request {number}: {} v{version} {}", api.name, step.request);
+            }
             let place = format!("--seed {} --episode {episode}, request {number}", args.seed);
             number += 1;
             report.take(deck[number - 1], step, &place)
