@@ -18,7 +18,7 @@
 //! | [`dispatch`] | from a frame to the handler of its API |
 //! | [`produce`], [`fetch`], [`offsets`] | the data path |
 //! | [`partitions`] | the partitions placed here: store, replica, waiters |
-//! | [`cluster`] | what each shard answers about the cluster from its image |
+//! | [`discovery`], [`cluster`] | what each shard answers about the cluster from its image |
 //! | [`partition_admin`], [`partition_requests`] | what owners of partitions are asked: sizes, producers, deleting records |
 //! | [`control`] | metadata: the controller (on shard 0), images, topics coming and going |
 //! | [`groups`], [`scatter`] | the coordinators of the `__consumer_offsets` partitions placed here; requests to several of them |
@@ -26,6 +26,7 @@
 //! | [`quotas`], [`mutations`] | what connections may use, and who has to wait |
 //! | [`peers`], [`mail`] | other shards |
 //! | [`metrics`], [`report`] | what is counted, and told to the admin thread |
+//! | [`telemetry`] | the metrics of clients |
 //! | [`pending`], [`timers`], [`deadlines`], [`session`] | what waits, until when, and what consumers are remembered for |
 
 mod admission;
@@ -34,6 +35,7 @@ mod cluster;
 pub mod connections;
 pub mod control;
 mod deadlines;
+mod discovery;
 pub mod dispatch;
 pub mod fetch;
 pub mod groups;
@@ -94,6 +96,7 @@ use report::Reporting;
 use scatter::Scatter;
 use session::Sessions;
 use stall::Stalls;
+use telemetry::Pushed;
 use timers::{Timer, Timers};
 
 /// Bytes of background work that one turn does at the most.
@@ -151,6 +154,7 @@ pub(crate) enum Request {
     Lags(Box<Lags>),
     /// This shard's share of a question about lags.
     LagWork(Box<Work>),
+    Push(Box<Pushed>),
 }
 
 /// One shard.
@@ -167,8 +171,10 @@ pub struct Shard {
     image: Arc<Image>,
     control: Option<Control>,
     groups: Groups,
-    /// On the controller's shard: what clients push.
+    /// On the controller's shard: who pushes metrics.
     telemetry: Receiver,
+    /// Pushes that the admin thread has and has not told of.
+    pushes: usize,
     connections: Connections,
     /// On the controller's shard, which accepts: the connections of all.
     admission: Admission,
@@ -220,6 +226,7 @@ impl Shard {
             id,
             groups: Groups::new(&config),
             telemetry: Receiver::default(),
+            pushes: 0,
             connections: Connections::new(count),
             admission: Admission::new(config.network.connections.clone(), listeners.len()),
             throttling: Throttling::new(quota::Settings::of(&config), count),

@@ -2,16 +2,22 @@
 //!
 //! ```text
 //!   GetTelemetrySubscriptions ─► which subscriptions mean this client? ─► its id, how often, which metrics
-//!   PushTelemetry ─────────────► of that subscription, not too early, not too large ─► the latest push is kept
+//!   PushTelemetry ─────────────► of that subscription, not too early, not too large?
+//!                                  └► admin thread: unpacked, read, shown ─► answered: taken, or broken
 //! ```
 //!
-//! It lives on one shard, whichever connection a client uses. A push is an OpenTelemetry document
-//! (`MetricsData`, Protocol Buffers), perhaps compressed; it is kept as it came, and who exposes it unpacks it with
-//! [`Push::unpacked`], away from the shards. Nothing of it outlives the process.
+//! The receiver lives on one shard, whichever connection a client uses. A push is an OpenTelemetry document
+//! (`MetricsData`, Protocol Buffers), perhaps compressed; it is unpacked and read ([`otlp`]) away from the shards, by the
+//! admin thread, and only where there is one. Nothing of it outlives the process.
 #![forbid(unsafe_code)]
+
+pub mod otlp;
+mod protobuf;
 
 #[cfg(test)]
 mod tests;
+
+pub use protobuf::Broken;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
@@ -31,11 +37,8 @@ use crate::metadata::{Image, random_uuid};
 /// Clients that are remembered; the one that was silent for longest makes room for a new one.
 const INSTANCES_MAX: usize = 10_000;
 
-/// Bytes of pushes that are kept, as they came; the oldest make room for new ones.
-const KEPT_BYTES_MAX: usize = 16 << 20;
-
 /// The most bytes that a push may unpack to.
-const UNPACKED_BYTES_MAX: u64 = 16 << 20;
+const UNPACKED_BYTES_MAX: u64 = 4 << 20;
 
 /// How often to ask again where no subscription means a client.
 const INTERVAL_MS_DEFAULT: u32 = 300_000;
@@ -82,25 +85,34 @@ struct Instance {
     is_astray: bool,
     has_ended: bool,
     heard_ns: u64,
-    client_id: Arc<str>,
-    pushes: u64,
-    bytes: u64,
-    latest: Option<Push>,
 }
 
 /// A push as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Push {
-    /// How it is compressed.
+    /// The id that the client got with its first subscription.
+    pub instance_id: Uuid,
+    /// Its client id.
+    pub client_id: String,
+    /// How often it pushes.
+    pub interval_ms: u32,
+    /// How the document is compressed.
     pub codec: Codec,
     /// The document.
     pub document: Bytes,
-    /// When it came, by the wall clock.
-    pub at_ms: i64,
+}
+
+/// What becomes of a push.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing more; the client is told this.
+    Told(ErrorCode),
+    /// It is as was asked for, as far as that is seen from outside.
+    Taken(Push),
 }
 
 impl Push {
-    /// The document itself, an OpenTelemetry `MetricsData`; up to 16 MiB. Not for a shard's turn.
+    /// The document itself, an OpenTelemetry `MetricsData`; up to 4 MiB. Not for a shard's turn.
     ///
     /// # Errors
     /// If the bytes are not what the codec makes, or unpack to more.
@@ -109,39 +121,14 @@ impl Push {
     }
 }
 
-/// What is known of a client that pushes.
-#[derive(Debug, Clone)]
-pub struct Client {
-    /// The id that it got with its first subscription.
-    pub instance_id: Uuid,
-    /// Its client id.
-    pub client_id: Arc<str>,
-    /// How often it has pushed.
-    pub pushes: u64,
-    /// How many bytes it has pushed, as they came.
-    pub bytes: u64,
-    /// Its latest push, unless others needed the room.
-    pub latest: Option<Push>,
-}
-
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Receiver {
     instances: BTreeMap<Uuid, Instance>,
     /// The instances by when they were heard last.
     by_silence: BTreeSet<(u64, Uuid)>,
-    kept_bytes: usize,
     /// The image's subscriptions, their expressions compiled.
     compiled: Vec<(Arc<Overrides>, Subscription)>,
-}
-
-/// When a request came.
-#[derive(Debug, Clone, Copy)]
-pub struct Now {
-    /// On a clock that never goes back.
-    pub monotonic_ns: u64,
-    /// By the wall clock.
-    pub wall_ms: i64,
 }
 
 impl Receiver {
@@ -152,20 +139,20 @@ impl Receiver {
         about: &About<'_>,
         image: &Image,
         push_bytes_max: u32,
-        now: Now,
+        now_ns: u64,
         random: &mut impl Rng,
     ) -> get::Response<'static> {
         let is_new = request.client_instance_id.is_zero();
         let id = if is_new { random_uuid(random) } else { request.client_instance_id };
         let wanted = self.wanted(id, about, image);
         let known = self.instances.get(&id).filter(|known| known.wanted == wanted);
-        if known.is_some_and(|known| known.asks_too_early(now)) {
+        if known.is_some_and(|known| known.asks_too_early(now_ns)) {
             let error_code = ErrorCode::ThrottlingQuotaExceeded.code();
             return get::Response { error_code, client_instance_id: id, ..get::Response::default() };
         }
-        let instance = self.remember(id, wanted, about, now);
+        let instance = self.remember(id, wanted, now_ns);
         // Directly after it asked it may push: it may have been away.
-        (instance.asked_ns, instance.pushed_ns) = (Some(now.monotonic_ns), None);
+        (instance.asked_ns, instance.pushed_ns) = (Some(now_ns), None);
         instance.is_astray = false;
         get::Response {
             client_instance_id: id,
@@ -173,26 +160,27 @@ impl Receiver {
             accepted_compression_types: CODECS.iter().map(|codec| codec.id() as i8).collect(),
             push_interval_ms: i32::try_from(instance.wanted.interval_ms).unwrap_or(i32::MAX),
             telemetry_max_bytes: i32::try_from(push_bytes_max).unwrap_or(i32::MAX),
-            delta_temporality: true,
+            // What counts from the client's start on survives a push that is lost.
+            delta_temporality: false,
             requested_metrics: instance.wanted.metrics.iter().map(|name| name.clone().into()).collect(),
             ..get::Response::default()
         }
     }
 
-    /// Answers a PushTelemetry request, and keeps what was pushed.
+    /// Judges a PushTelemetry request by all but its document.
     pub fn push(
         &mut self,
         request: &push::Request<'_>,
         about: &About<'_>,
         image: &Image,
         push_bytes_max: u32,
-        now: Now,
-    ) -> push::Response {
-        let error_code = match self.try_push(request, about, image, push_bytes_max, now) {
-            Ok(()) => ErrorCode::None.code(),
-            Err(code) => code.code(),
-        };
-        push::Response { error_code, ..push::Response::default() }
+        now_ns: u64,
+    ) -> Verdict {
+        match self.try_push(request, about, image, push_bytes_max, now_ns) {
+            Ok(Some(push)) => Verdict::Taken(push),
+            Ok(None) => Verdict::Told(ErrorCode::None),
+            Err(code) => Verdict::Told(code),
+        }
     }
 
     fn try_push(
@@ -201,21 +189,21 @@ impl Receiver {
         about: &About<'_>,
         image: &Image,
         push_bytes_max: u32,
-        now: Now,
-    ) -> Result<(), ErrorCode> {
+        now_ns: u64,
+    ) -> Result<Option<Push>, ErrorCode> {
         let id = request.client_instance_id;
         if id.is_zero() {
             return Err(ErrorCode::InvalidRequest);
         }
         let wanted = self.wanted(id, about, image);
-        let instance = self.remember(id, wanted, about, now);
+        let instance = self.remember(id, wanted, now_ns);
         if instance.has_ended {
             return Err(ErrorCode::InvalidRequest);
         }
-        if instance.pushes_too_early(now) && !request.terminating {
+        if instance.pushes_too_early(now_ns) && !request.terminating {
             return Err(ErrorCode::ThrottlingQuotaExceeded);
         }
-        instance.pushed_ns = Some(now.monotonic_ns);
+        instance.pushed_ns = Some(now_ns);
         if request.subscription_id != instance.subscription_id {
             instance.is_astray = true;
             return Err(ErrorCode::UnknownSubscriptionId);
@@ -229,24 +217,13 @@ impl Receiver {
             return Err(ErrorCode::TelemetryTooLarge);
         }
         instance.has_ended = request.terminating;
-        instance.pushes += 1;
-        instance.bytes += request.metrics.len() as u64;
-        if !request.metrics.is_empty() {
-            let document = Bytes::copy_from_slice(&request.metrics);
-            self.keep(id, Push { codec, document, at_ms: now.wall_ms });
-        }
-        Ok(())
-    }
-
-    /// The clients that are remembered, by the ids of their instances.
-    pub fn clients(&self) -> impl Iterator<Item = Client> {
-        self.instances.iter().map(|(&instance_id, instance)| Client {
-            instance_id,
-            client_id: Arc::clone(&instance.client_id),
-            pushes: instance.pushes,
-            bytes: instance.bytes,
-            latest: instance.latest.clone(),
-        })
+        Ok((!request.metrics.is_empty()).then(|| Push {
+            instance_id: id,
+            client_id: about.client_id.to_owned(),
+            interval_ms: instance.wanted.interval_ms,
+            codec,
+            document: Bytes::copy_from_slice(&request.metrics),
+        }))
     }
 
     /// What all subscriptions that mean a client want of it together.
@@ -283,8 +260,8 @@ impl Receiver {
     }
 
     /// The instance of that id, which begins anew where something else is wanted of it than before.
-    fn remember(&mut self, id: Uuid, wanted: Wanted, about: &About<'_>, now: Now) -> &mut Instance {
-        self.forget_silent(now);
+    fn remember(&mut self, id: Uuid, wanted: Wanted, now_ns: u64) -> &mut Instance {
+        self.forget_silent(now_ns);
         match self.instances.get_mut(&id) {
             Some(known) => {
                 self.by_silence.remove(&(known.heard_ns, id));
@@ -293,7 +270,7 @@ impl Receiver {
                     known.wanted = wanted;
                     (known.asked_ns, known.pushed_ns) = (None, None);
                 }
-                known.heard_ns = now.monotonic_ns;
+                known.heard_ns = now_ns;
             }
             None => {
                 if self.instances.len() >= INSTANCES_MAX {
@@ -306,23 +283,19 @@ impl Receiver {
                     pushed_ns: None,
                     is_astray: false,
                     has_ended: false,
-                    heard_ns: now.monotonic_ns,
-                    client_id: about.client_id.into(),
-                    pushes: 0,
-                    bytes: 0,
-                    latest: None,
+                    heard_ns: now_ns,
                 };
                 self.instances.insert(id, instance);
             }
         }
-        self.by_silence.insert((now.monotonic_ns, id));
+        self.by_silence.insert((now_ns, id));
         self.instances.get_mut(&id).expect("it is there now")
     }
 
-    fn forget_silent(&mut self, now: Now) {
+    fn forget_silent(&mut self, now_ns: u64) {
         while let Some(&(heard_ns, id)) = self.by_silence.first() {
             let interval_ms = self.instances.get(&id).map_or(0, |instance| u64::from(instance.wanted.interval_ms));
-            let silent_ms = now.monotonic_ns.saturating_sub(heard_ns) / 1_000_000;
+            let silent_ms = now_ns.saturating_sub(heard_ns) / 1_000_000;
             if silent_ms < (SILENT_INTERVALS * interval_ms).max(u64::from(INTERVAL_MS_DEFAULT)) {
                 return;
             }
@@ -333,50 +306,24 @@ impl Receiver {
     /// Forgets who was silent for longest.
     fn forget_one(&mut self) {
         let Some((_, id)) = self.by_silence.pop_first() else { return };
-        let forgotten = self.instances.remove(&id).expect("both know the same instances");
-        self.kept_bytes -= forgotten.kept_bytes();
-    }
-
-    /// Keeps a push in place of the instance's last one.
-    fn keep(&mut self, id: Uuid, push: Push) {
-        let bytes = push.document.len();
-        let instance = self.instances.get_mut(&id).expect("it was just heard");
-        self.kept_bytes -= instance.kept_bytes();
-        instance.latest = None;
-        if bytes > KEPT_BYTES_MAX {
-            return;
-        }
-        let mut oldest = self.by_silence.iter();
-        while self.kept_bytes + bytes > KEPT_BYTES_MAX {
-            let Some((_, other)) = oldest.next() else { return };
-            let other = self.instances.get_mut(other).expect("both know the same instances");
-            self.kept_bytes -= other.kept_bytes();
-            other.latest = None;
-        }
-        self.kept_bytes += bytes;
-        self.instances.get_mut(&id).expect("as above").latest = Some(push);
-        assert!(self.kept_bytes <= KEPT_BYTES_MAX, "room was made");
+        self.instances.remove(&id).expect("both know the same instances");
     }
 }
 
 impl Instance {
     /// Whether the client asks again before it has pushed or its interval is over.
-    fn asks_too_early(&self, now: Now) -> bool {
-        self.asked_ns.is_some() && !self.is_astray && !self.interval_is_over(now)
+    fn asks_too_early(&self, now_ns: u64) -> bool {
+        self.asked_ns.is_some() && !self.is_astray && !self.interval_is_over(now_ns)
     }
 
     /// Whether the client pushes again within its interval.
-    fn pushes_too_early(&self, now: Now) -> bool {
-        self.pushed_ns.is_some() && !self.interval_is_over(now)
+    fn pushes_too_early(&self, now_ns: u64) -> bool {
+        self.pushed_ns.is_some() && !self.interval_is_over(now_ns)
     }
 
-    fn interval_is_over(&self, now: Now) -> bool {
+    fn interval_is_over(&self, now_ns: u64) -> bool {
         let last_ns = self.asked_ns.max(self.pushed_ns).unwrap_or(0);
-        now.monotonic_ns.saturating_sub(last_ns) >= u64::from(self.wanted.interval_ms) * 1_000_000
-    }
-
-    fn kept_bytes(&self) -> usize {
-        self.latest.as_ref().map_or(0, |push| push.document.len())
+        now_ns.saturating_sub(last_ns) >= u64::from(self.wanted.interval_ms) * 1_000_000
     }
 }
 

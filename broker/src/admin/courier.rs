@@ -3,6 +3,8 @@
 //! A shard has at most one inquiry of a kind open, so a mailbox never fills, whoever scrapes how often. Requests that come
 //! while a round is under way share it. A shard that is silent for [`ANSWER_MAX`] is left out of the round; its late
 //! answer counts for the next one.
+//!
+//! What clients push of themselves comes here by itself, is read, and is shown by [`Clients`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +14,7 @@ use replication::wake::Doorbell;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::clients::Clients;
 use crate::shard::lags::GroupLag;
 use crate::shard::mail::Mail;
 use crate::shard::report::{Health, Inquiry, Report, Told};
@@ -28,6 +31,8 @@ pub(super) enum Asked {
     Health(oneshot::Sender<Answers<Health>>),
     Reports(oneshot::Sender<Answers<Report>>),
     Lags(oneshot::Sender<Answers<Vec<GroupLag>>>),
+    /// The page of what clients push; no shard is asked for it.
+    Clients(oneshot::Sender<String>),
 }
 
 /// One question to all shards and those who wait for the answers.
@@ -97,6 +102,7 @@ pub(super) struct Courier {
     health: Round<Health>,
     reports: Round<Report>,
     lags: Round<Vec<GroupLag>>,
+    clients: Clients,
 }
 
 impl Courier {
@@ -104,7 +110,7 @@ impl Courier {
         let health = Round::new(Inquiry::Health);
         let reports = Round::new(Inquiry::Report);
         let lags = Round::new(Inquiry::Lags);
-        Self { doorbell, bell, requests, health, reports, lags }
+        Self { doorbell, bell, requests, health, reports, lags, clients: Clients::default() }
     }
 
     /// Works as long as somebody may ask.
@@ -140,6 +146,8 @@ impl Courier {
                 Some(Asked::Health(waiter)) => self.health.join(waiter, &mut mailboxes),
                 Some(Asked::Reports(waiter)) => self.reports.join(waiter, &mut mailboxes),
                 Some(Asked::Lags(waiter)) => self.lags.join(waiter, &mut mailboxes),
+                // Who has hung up needs no answer.
+                Some(Asked::Clients(waiter)) => drop(waiter.send(self.clients.page(Instant::now()))),
                 None => {}
             }
         }
@@ -157,18 +165,27 @@ impl Courier {
                 Asked::Health(waiter) => drop(waiter.send(Vec::new())),
                 Asked::Reports(waiter) => drop(waiter.send(Vec::new())),
                 Asked::Lags(waiter) => drop(waiter.send(Vec::new())),
+                Asked::Clients(waiter) => drop(waiter.send(self.clients.page(Instant::now()))),
             }
         }
     }
 
     fn take_mail(&mut self, mailboxes: &mut Mailboxes<Mail>) {
-        for (shard, receiver) in mailboxes.receivers.iter_mut().flatten().enumerate() {
+        let ends = mailboxes.receivers.iter_mut().zip(&mut mailboxes.senders);
+        let ends = ends.filter_map(|(receiver, sender)| Some((receiver.as_mut()?, sender.as_mut()?)));
+        for (shard, (receiver, sender)) in ends.enumerate() {
             while let Some(mail) = receiver.pop() {
                 match mail {
                     Mail::Told(Told::Health(health)) => self.health.told(shard, health),
                     Mail::Told(Told::Report(report)) => self.reports.told(shard, *report),
                     Mail::Told(Told::Lags(lags)) => self.lags.told(shard, lags),
-                    other => unreachable!("shards tell the admin thread nothing but answers: {other:?}"),
+                    Mail::Push { request, push } => {
+                        let is_readable = self.clients.take(&push, Instant::now());
+                        let told = sender.push(Mail::PushRead { request, is_readable });
+                        assert!(told.is_ok(), "pushes under way are fewer than the mailbox's slots");
+                        sender.ring();
+                    }
+                    other => unreachable!("shards tell the admin thread nothing else: {other:?}"),
                 }
             }
         }

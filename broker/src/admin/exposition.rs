@@ -26,6 +26,17 @@ pub(super) enum Kind {
     Histogram,
 }
 
+impl Kind {
+    /// As the format calls it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        }
+    }
+}
+
 /// A metric: its name, what it is, and the labels its samples have.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Family {
@@ -50,12 +61,7 @@ impl Page {
     /// Begins a family; its samples follow.
     pub(super) fn family<'a>(&'a mut self, family: &'a Family) -> Samples<'a> {
         let Family { name, kind, help, .. } = family;
-        let kind = match kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
-        };
-        writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}").expect("text takes everything");
+        writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {}", kind.name()).expect("text takes everything");
         Samples { page: self, family }
     }
 
@@ -117,7 +123,7 @@ pub(super) fn seconds(ns: u64) -> f64 {
 }
 
 /// Writes a label's value: backslash, quote and line end are escaped.
-fn escape(value: &str, text: &mut String) {
+pub(super) fn escape(value: &str, text: &mut String) {
     for letter in value.chars() {
         match letter {
             '\\' => text.push_str("\\\\"),

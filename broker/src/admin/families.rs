@@ -85,6 +85,11 @@ families! {
     GROUP_LAG_SECONDS = Gauge "skein_group_lag_seconds" ["group", "topic"]
         "Age of the oldest record that the group has not consumed yet; 0 if there is none.";
     GROUP_PARTITIONS = Gauge "skein_group_partitions" ["group", "topic"] "Partitions with a committed offset of the group.";
+
+    CLIENT_INSTANCES = Gauge "skein_client_metrics_instances" [] "Clients whose metrics are shown.";
+    CLIENT_PUSHES = Counter "skein_client_metrics_pushes_total" ["result"]
+        "Pushes of clients: taken, or broken because they could not be read.";
+    CLIENT_LEFT_OUT = Counter "skein_client_metrics_left_out_total" [] "Values of taken pushes that are not shown.";
 }
 
 #[cfg(test)]

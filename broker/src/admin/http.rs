@@ -31,9 +31,10 @@ pub(super) const CONNECTIONS_MAX: usize = 64;
 const IDLE_MAX: Duration = Duration::from_secs(180);
 
 const INDEX: &str = "\
-/metrics  counters and gauges in Prometheus' text format
-/healthz  200 while every shard answers
-/readyz   200 while clients are served and their records are taken
+/metrics          counters and gauges in Prometheus' text format
+/metrics/clients  what clients push of themselves, in the same format
+/healthz          200 while every shard answers
+/readyz           200 while clients are served and their records are taken
 ";
 
 /// What the handlers work with.
@@ -54,10 +55,15 @@ impl Site {
 
     /// The answers of all shards; none before there are shards.
     pub(super) async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<Answers<T>>) -> Asked) -> Answers<T> {
+        self.ask_for(ask).await
+    }
+
+    /// The courier's answer; nothing if it is gone.
+    async fn ask_for<T: Default>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Asked) -> T {
         let (sender, answers) = oneshot::channel();
         match self.requests.send(ask(sender)).await {
             Ok(()) => answers.await.unwrap_or_default(),
-            Err(_) => Vec::new(),
+            Err(_) => T::default(),
         }
     }
 }
@@ -68,6 +74,7 @@ pub(super) async fn serve(listeners: Vec<TcpListener>, site: Site) {
     let router = Router::new()
         .route("/", get(|| async { INDEX }))
         .route("/metrics", get(metrics_page))
+        .route("/metrics/clients", get(clients_page))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .with_state(site);
@@ -94,6 +101,10 @@ fn adopt(listener: TcpListener) -> io::Result<tokio::net::TcpListener> {
 async fn metrics_page(State(site): State<Site>) -> impl IntoResponse {
     let (reports, lags) = tokio::join!(site.ask(Asked::Reports), site.ask(Asked::Lags));
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], metrics::page(&reports, &lags, &metrics::Process::of(&site)))
+}
+
+async fn clients_page(State(site): State<Site>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], site.ask_for(Asked::Clients).await)
 }
 
 async fn healthz(State(site): State<Site>) -> impl IntoResponse {

@@ -15,9 +15,11 @@
 //! | [`courier`] | asking every shard, once for all who wait |
 //! | [`health`] | what `/healthz` and `/readyz` say |
 //! | [`metrics`], [`families`], [`topics`], [`groups`] | from the shards' reports to `/metrics` |
+//! | [`clients`] | what clients push of themselves, on `/metrics/clients` |
 //! | [`exposition`] | Prometheus' text format |
 #![forbid(unsafe_code)]
 
+mod clients;
 mod courier;
 mod exposition;
 mod families;

@@ -220,7 +220,7 @@ impl Controller {
 
     /// Creates topics that a client asked about and that are not there (`auto.create.topics.enable`), and the
     /// internal ones that a coordinator needs. Names that exist by now are answered with [`Refusal::Exists`].
-    pub fn auto_create(&mut self, names: &[&str], now_ms: i64) -> CreateTopics {
+    pub fn auto_create(&mut self, names: &[impl AsRef<str>], now_ms: i64) -> CreateTopics {
         let segment_bytes = self.rules.offsets_segment_bytes.to_string();
         let offsets = NewTopic {
             partitions: i32::try_from(self.rules.offsets_partitions).expect("checked to be an int"),
@@ -234,7 +234,8 @@ impl Controller {
             ..NewTopic::with_defaults(names::CONSUMER_OFFSETS)
         };
         let mut wanted = Vec::with_capacity(names.len());
-        for &name in names {
+        for name in names {
+            let name = name.as_ref();
             let internal = name == names::CONSUMER_OFFSETS;
             wanted.push(if internal { offsets.clone() } else { NewTopic::with_defaults(name) });
         }

@@ -269,6 +269,11 @@ impl Meter {
         report
     }
 
+    /// Whether there are other shards to tell.
+    pub fn tells(&self) -> bool {
+        self.tells
+    }
+
     /// Whether there is something to report.
     pub fn has_report(&self) -> bool {
         self.rates.iter().any(|rates| !rates.untold.is_empty())

@@ -1,8 +1,9 @@
 //! Requests about the cluster that any shard answers from the image it serves.
 
 use net::api::{
-    alter_partition_reassignments, alter_replica_log_dirs, describe_quorum, describe_topic_partitions, elect_leaders,
-    list_partition_reassignments, unregister_broker,
+    alter_partition_reassignments, alter_replica_log_dirs, describe_client_quotas, describe_cluster, describe_configs,
+    describe_quorum, describe_topic_partitions, elect_leaders, list_config_resources, list_partition_reassignments,
+    unregister_broker,
 };
 use net::{ApiKey, DecodeError, Message as _};
 
@@ -23,6 +24,22 @@ impl Shard {
         let (image, config, endpoint) = self.view(responder);
         let context = context(&image, &config, &endpoint, version);
         match key {
+            ApiKey::DescribeCluster => {
+                let request = describe_cluster::Request::from_prefix(body, version)?;
+                self.respond_message(responder, version, &api::describe_cluster(&request, &context));
+            }
+            ApiKey::DescribeConfigs => {
+                let request = describe_configs::Request::from_prefix(body, version)?;
+                self.respond_message(responder, version, &api::describe_configs(request, &context));
+            }
+            ApiKey::ListConfigResources => {
+                let request = list_config_resources::Request::from_prefix(body, version)?;
+                self.respond_message(responder, version, &api::list_config_resources(&request, &context));
+            }
+            ApiKey::DescribeClientQuotas => {
+                let request = describe_client_quotas::Request::from_prefix(body, version)?;
+                self.respond_message(responder, version, &api::describe_client_quotas(&request, image.quotas()));
+            }
             ApiKey::DescribeTopicPartitions => {
                 let request = describe_topic_partitions::Request::from_prefix(body, version)?;
                 let response = api::describe_topic_partitions(&request, &context);

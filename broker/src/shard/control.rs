@@ -20,7 +20,7 @@ use storage::builder::{BatchBuilder, NewRecord, Options};
 use storage::io::DataDirectory;
 
 use super::connections::Responder;
-use super::mail::{Answer, AppendAnswer, Client, Notice};
+use super::mail::{Answer, AppendAnswer, AutoCreate, Client, Notice};
 use super::partitions::{Appending, CommitWaiter, Partition, Watcher};
 use super::pending::Key;
 use super::quotas::is_mutation;
@@ -331,15 +331,22 @@ impl Shard {
     }
 
     /// Creates topics that somebody asked about and that are missing.
-    pub(super) fn auto_create(&mut self, names: Vec<String>) {
+    pub(super) fn auto_create(&mut self, wish: AutoCreate) {
         if self.control.is_none() {
-            self.send(0, super::mail::Mail::Notice(Notice::AutoCreate(names)));
+            self.send(0, super::mail::Mail::Notice(Notice::AutoCreate(wish)));
             return;
         }
-        let wall_ms = self.now.wall_ms;
-        let control = self.control.as_mut().expect("checked above");
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let created = control.controller.auto_create(&names, wall_ms);
+        let AutoCreate { names, client_id } = wish;
+        let created = match client_id {
+            Some(client_id) if self.throttling.meter.limits(Quota::Mutation) => {
+                self.limited_auto_creation(names, &client_id)
+            }
+            _ => {
+                let wall_ms = self.now.wall_ms;
+                let control = self.control.as_mut().expect("checked above");
+                control.controller.auto_create(&names, wall_ms)
+            }
+        };
         for (name, result) in &created.results {
             match result {
                 Ok(created) => {

@@ -7,9 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use net::api::list_config_resources;
-use net::api::{api_versions, describe_client_quotas, describe_cluster, describe_configs, find_coordinator, metadata};
-use net::{ApiKey, DecodeError, Frame, Message as _, Reader, RequestHeader};
+use net::{ApiKey, DecodeError, Frame, Reader, RequestHeader};
 
 use super::connections::{ConnectionKey, Forwarding, Responder};
 use super::control::Origin;
@@ -17,7 +15,6 @@ use super::mail::{Ask, Client, Forwarded};
 use super::pending::Key;
 use super::{Request, Shard};
 use crate::config::{Endpoint, NodeConfig};
-use crate::metadata::names::CONSUMER_OFFSETS;
 use crate::metadata::{Image, METADATA_SHARD, api};
 
 /// Why a request ends its connection.
@@ -63,7 +60,7 @@ impl Shard {
         let mut reader = Reader::new(bytes);
         let header = RequestHeader::decode(&mut reader).map_err(|error| Malformed::Undecodable { key: None, error })?;
         let RequestHeader { key, version, correlation_id, client_id } = header;
-        let is_hidden = api::TELEMETRY.contains(&key) && !api::serves_telemetry(&self.image);
+        let is_hidden = api::TELEMETRY.contains(&key) && !self.serves_telemetry();
         if is_hidden || !serves(key, version) {
             return Err(Malformed::Unsupported { key, version });
         }
@@ -102,64 +99,23 @@ impl Shard {
     ) -> Result<(), DecodeError> {
         let body = &frame[body_start..];
         match key {
-            ApiKey::ApiVersions => {
-                let request = api_versions::Request::from_prefix(body, version)?;
-                self.note_software(responder.connection, &request);
-                self.respond_message(responder, version, &api::api_versions(&request, version, &self.image));
+            ApiKey::ApiVersions | ApiKey::Metadata | ApiKey::FindCoordinator => {
+                self.discovery_request(responder, key, version, body, client_id)
             }
-            ApiKey::Metadata => {
-                let request = metadata::Request::from_prefix(body, version)?;
-                let (image, config, endpoint) = self.view(responder);
-                let api::MetadataAnswer { response, create } =
-                    api::metadata(request, &context(&image, &config, &endpoint, version));
-                self.respond_message(responder, version, &response);
-                if !create.is_empty() {
-                    self.auto_create(create);
-                }
-            }
-            ApiKey::DescribeCluster => {
-                let request = describe_cluster::Request::from_prefix(body, version)?;
-                let (image, config, endpoint) = self.view(responder);
-                let response = api::describe_cluster(&request, &context(&image, &config, &endpoint, version));
-                self.respond_message(responder, version, &response);
-            }
-            ApiKey::DescribeConfigs => {
-                let request = describe_configs::Request::from_prefix(body, version)?;
-                let (image, config, endpoint) = self.view(responder);
-                let response = api::describe_configs(request, &context(&image, &config, &endpoint, version));
-                self.respond_message(responder, version, &response);
-            }
-            ApiKey::ListConfigResources => {
-                let request = list_config_resources::Request::from_prefix(body, version)?;
-                let (image, config, endpoint) = self.view(responder);
-                let response = api::list_config_resources(&request, &context(&image, &config, &endpoint, version));
-                self.respond_message(responder, version, &response);
-            }
-            ApiKey::DescribeClientQuotas => {
-                let request = describe_client_quotas::Request::from_prefix(body, version)?;
-                let response = api::describe_client_quotas(&request, self.image.quotas());
-                self.respond_message(responder, version, &response);
-            }
-            ApiKey::FindCoordinator => {
-                let request = find_coordinator::Request::from_prefix(body, version)?;
-                let (image, config, endpoint) = self.view(responder);
-                let api::FindCoordinatorAnswer { response, create_offsets_topic } =
-                    api::find_coordinator(request, &context(&image, &config, &endpoint, version));
-                self.respond_message(responder, version, &response);
-                if create_offsets_topic {
-                    self.auto_create(vec![CONSUMER_OFFSETS.to_owned()]);
-                }
-            }
-            ApiKey::DeleteRecords | ApiKey::DescribeProducers | ApiKey::DescribeLogDirs => {
-                self.partition_owners_request(responder, key, version, body)?;
-            }
-            ApiKey::DescribeTopicPartitions
+            ApiKey::DescribeCluster
+            | ApiKey::DescribeConfigs
+            | ApiKey::ListConfigResources
+            | ApiKey::DescribeClientQuotas
+            | ApiKey::DescribeTopicPartitions
             | ApiKey::AlterReplicaLogDirs
             | ApiKey::ElectLeaders
             | ApiKey::AlterPartitionReassignments
             | ApiKey::ListPartitionReassignments
             | ApiKey::DescribeQuorum
-            | ApiKey::UnregisterBroker => self.cluster_request(responder, key, version, body)?,
+            | ApiKey::UnregisterBroker => self.cluster_request(responder, key, version, body),
+            ApiKey::DeleteRecords | ApiKey::DescribeProducers | ApiKey::DescribeLogDirs => {
+                self.partition_owners_request(responder, key, version, body)
+            }
             ApiKey::GetTelemetrySubscriptions
             | ApiKey::PushTelemetry
             | ApiKey::AlterConfigs
@@ -170,11 +126,10 @@ impl Shard {
             | ApiKey::UpdateFeatures
             | ApiKey::InitProducerId
             | ApiKey::AlterClientQuotas => {
-                self.handle_at(METADATA_SHARD.into(), responder, key, version, client_id, frame, body_start)?;
+                self.handle_at(METADATA_SHARD.into(), responder, key, version, client_id, frame, body_start)
             }
-            _ => self.group_request(responder, key, version, client_id, frame, body_start)?,
+            _ => self.group_request(responder, key, version, client_id, frame, body_start),
         }
-        Ok(())
     }
 
     /// What a request about metadata is answered from.

@@ -19,6 +19,7 @@ use super::report::{Inquiry, Told};
 use crate::error_code::ErrorCode;
 use crate::metadata::Image;
 use crate::quota::Used;
+use crate::telemetry::Push;
 
 /// Requests that one shard may have under way at another.
 pub const ASKS_MAX: usize = 512;
@@ -49,6 +50,20 @@ pub enum Mail {
     Inquiry(Inquiry),
     /// A shard answers the admin thread.
     Told(Told),
+    /// A client has pushed its metrics: to the admin thread, to be read and shown.
+    Push {
+        /// The request of the shard.
+        request: Key,
+        /// What was pushed.
+        push: Box<Push>,
+    },
+    /// What the admin thread says of a push.
+    PushRead {
+        /// The request that pushed.
+        request: Key,
+        /// Whether it is what it should be.
+        is_readable: bool,
+    },
 }
 
 /// What a shard may ask of the owner of a partition, or of the controller's shard.
@@ -112,7 +127,7 @@ pub enum Notice {
         request: Key,
     },
     /// Create these topics if they are missing (auto-creation).
-    AutoCreate(Vec<String>),
+    AutoCreate(AutoCreate),
     /// Whether the store here has room for more records: producers elsewhere wait while it has none.
     Room(bool),
     /// A connection from that address, which the accepting shard had handed over, has ended.
@@ -121,6 +136,15 @@ pub enum Notice {
     QuotaUse(Arc<[Used]>),
     /// Stop cleanly.
     Stop,
+}
+
+/// Topics that somebody asked about and that are missing.
+#[derive(Debug)]
+pub struct AutoCreate {
+    /// Their names.
+    pub names: Vec<String>,
+    /// The client whose quota they count against; none for topics of the broker's own.
+    pub client_id: Option<String>,
 }
 
 /// A socket on its way to the shard that will serve it.

@@ -135,7 +135,8 @@ impl Shard {
             }
             Mail::Notice(notice) => self.noticed(from, notice),
             Mail::Inquiry(inquiry) => self.inquired(inquiry),
-            Mail::Told(_) => unreachable!("shards tell the admin thread only"),
+            Mail::PushRead { request, is_readable } => self.push_read(request, is_readable),
+            Mail::Told(_) | Mail::Push { .. } => unreachable!("shards tell the admin thread only"),
         }
     }
 
@@ -173,7 +174,7 @@ impl Shard {
             }
             Notice::ImageApplied { version } => self.image_applied(from, version),
             Notice::Unwatch { request } => self.release_peer_watch(from, request),
-            Notice::AutoCreate(names) => self.auto_create(names),
+            Notice::AutoCreate(wish) => self.auto_create(wish),
             Notice::Room(has_room) => self.peer_room(from, has_room),
             Notice::ConnectionEnded(ip) => self.connection_released(ip),
             Notice::QuotaUse(report) => self.quotas_heard(&report),

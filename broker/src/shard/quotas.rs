@@ -95,8 +95,8 @@ impl Shard {
         }
         if key == ApiKey::Produce && meter.limits(Key::Producer) {
             wait_ns = wait_ns.max(meter.record(Key::Producer, who, bytes as f64, now_ns));
-            self.arm_quota_report();
         }
+        self.arm_quota_report();
         self.mute(connection, wait_ns);
         throttle_ms(wait_ns)
     }
@@ -158,7 +158,10 @@ impl Shard {
     }
 
     fn arm_quota_report(&mut self) {
-        if !self.throttling.report_armed && self.throttling.meter.has_report() {
+        let throttling = &self.throttling;
+        // The time of this turn's requests is known only when the turn is over and its deadline is told.
+        let is_due = throttling.meter.has_report() || (throttling.meter.tells() && !throttling.timed.is_empty());
+        if is_due && !throttling.report_armed {
             self.throttling.report_armed = true;
             self.timers.arm(self.now.monotonic_ns + REPORT_NS, Timer::QuotaReport);
         }
@@ -188,7 +191,8 @@ impl Shard {
             self.throttling.meter.took(&name, spent_ns, self.now.monotonic_ns);
         }
         self.throttling.timed = timed;
-        self.arm_quota_report();
+        let throttling = &self.throttling;
+        assert!(throttling.report_armed || !throttling.meter.has_report(), "the turn has armed the report");
     }
 
     /// Keeps a connection out if its address makes too many: it is closed after a while, so that the client does not

@@ -133,7 +133,7 @@ pub(super) struct Reporting {
 
 impl Shard {
     /// The admin thread's number among those who send mail: behind the shards.
-    fn admin(&self) -> usize {
+    pub(super) fn admin(&self) -> usize {
         self.peers.len()
     }
 

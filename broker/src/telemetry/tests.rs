@@ -15,14 +15,13 @@ struct World {
     receiver: Receiver,
     image: Image,
     random: Xoshiro256PlusPlus,
-    now: Now,
+    now_ns: u64,
 }
 
 impl World {
     fn new() -> World {
         let image = Image::empty(1, 1, Arc::new(Settings::default()));
-        let now = Now { monotonic_ns: 1, wall_ms: 1 };
-        World { receiver: Receiver::default(), image, random: Xoshiro256PlusPlus::seed_from_u64(1), now }
+        World { receiver: Receiver::default(), image, random: Xoshiro256PlusPlus::seed_from_u64(1), now_ns: 1 }
     }
 
     fn subscribe(&mut self, name: &str, configs: &[(&str, &str)]) {
@@ -31,15 +30,15 @@ impl World {
     }
 
     fn wait(&mut self, ms: u64) {
-        self.now.monotonic_ns += ms * 1_000_000;
+        self.now_ns += ms * 1_000_000;
     }
 
     fn ask(&mut self, id: Uuid) -> get::Response<'static> {
         let request = get::Request { client_instance_id: id };
-        self.receiver.subscriptions(&request, &ABOUT, &self.image, MAX, self.now, &mut self.random)
+        self.receiver.subscriptions(&request, &ABOUT, &self.image, MAX, self.now_ns, &mut self.random)
     }
 
-    fn push(&mut self, id: Uuid, subscription_id: i32, codec: i8, metrics: &[u8], terminating: bool) -> i16 {
+    fn push(&mut self, id: Uuid, subscription_id: i32, codec: i8, metrics: &[u8], terminating: bool) -> Verdict {
         let request = push::Request {
             client_instance_id: id,
             subscription_id,
@@ -47,7 +46,15 @@ impl World {
             compression_type: codec,
             metrics: metrics.into(),
         };
-        self.receiver.push(&request, &ABOUT, &self.image, MAX, self.now).error_code
+        self.receiver.push(&request, &ABOUT, &self.image, MAX, self.now_ns)
+    }
+
+    /// The code of a push that goes no further; 0 for one that does.
+    fn code(&mut self, id: Uuid, subscription_id: i32, codec: i8, metrics: &[u8], terminating: bool) -> i16 {
+        match self.push(id, subscription_id, codec, metrics, terminating) {
+            Verdict::Told(code) => code.code(),
+            Verdict::Taken(_) => 0,
+        }
     }
 }
 
@@ -69,21 +76,22 @@ fn a_client_is_told_what_all_subscriptions_that_mean_it_want() {
 }
 
 #[test]
-fn a_push_is_kept_once_an_interval() {
+fn a_push_is_taken_once_an_interval() {
     let mut world = World::new();
     world.subscribe("a", &[("interval.ms", "5000"), ("metrics", "*")]);
     let told = world.ask(Uuid::ZERO);
     let (id, subscription) = (told.client_instance_id, told.subscription_id);
     assert_eq!(world.ask(id).error_code, 89, "it asks again at once");
-    assert_eq!(world.push(id, subscription, 0, b"one", false), 0, "at once after it asked");
-    assert_eq!(world.push(id, subscription, 0, b"two", false), 89);
+    assert_eq!(world.code(id, subscription, 0, b"one", false), 0, "at once after it asked");
+    assert_eq!(world.code(id, subscription, 0, b"two", false), 89);
     world.wait(5000);
     let mut packed = Vec::new();
     compression::compress(Codec::Zstd, b"two", &mut packed);
-    assert_eq!(world.push(id, subscription, 4, &packed, false), 0);
-    let client = world.receiver.clients().next().expect("one client");
-    assert_eq!((client.instance_id, &*client.client_id, client.pushes), (id, "app-1", 2));
-    assert_eq!(client.latest.expect("it is kept").unpacked().expect("zstd"), b"two");
+    let Verdict::Taken(push) = world.push(id, subscription, 4, &packed, false) else { panic!("it is in time") };
+    assert_eq!((push.instance_id, push.client_id.as_str(), push.interval_ms), (id, "app-1", 5000));
+    assert_eq!(push.unpacked().expect("zstd"), b"two");
+    world.wait(5000);
+    assert_eq!(world.push(id, subscription, 0, b"", false), Verdict::Told(ErrorCode::None), "nothing to read");
 }
 
 #[test]
@@ -92,14 +100,14 @@ fn what_nobody_wants_is_refused() {
     world.subscribe("a", &[("interval.ms", "5000"), ("metrics", "*")]);
     let told = world.ask(Uuid::ZERO);
     let (id, subscription) = (told.client_instance_id, told.subscription_id);
-    assert_eq!(world.push(Uuid::ZERO, subscription, 0, b"x", false), 42);
-    assert_eq!(world.push(id, subscription ^ 1, 0, b"x", false), 117);
+    assert_eq!(world.code(Uuid::ZERO, subscription, 0, b"x", false), 42);
+    assert_eq!(world.code(id, subscription ^ 1, 0, b"x", false), 117);
     assert_eq!(world.ask(id).error_code, 0, "who is told so asks again at once");
-    assert_eq!(world.push(id, subscription, 9, b"x", false), 76);
+    assert_eq!(world.code(id, subscription, 9, b"x", false), 76);
     assert_eq!(world.ask(id).error_code, 0);
-    assert_eq!(world.push(id, subscription, 0, &[0; MAX as usize + 1], false), 118);
+    assert_eq!(world.code(id, subscription, 0, &[0; MAX as usize + 1], false), 118);
     world.subscribe("a", &[("interval.ms", "6000"), ("metrics", "*")]);
-    assert_eq!(world.push(id, subscription, 0, b"x", false), 117, "the subscription is another one now");
+    assert_eq!(world.code(id, subscription, 0, b"x", false), 117, "the subscription is another one now");
 }
 
 #[test]
@@ -108,10 +116,10 @@ fn the_last_push_comes_at_any_time_and_nothing_after_it() {
     world.subscribe("a", &[("interval.ms", "5000"), ("metrics", "*")]);
     let told = world.ask(Uuid::ZERO);
     let (id, subscription) = (told.client_instance_id, told.subscription_id);
-    assert_eq!(world.push(id, subscription, 0, b"x", false), 0);
-    assert_eq!(world.push(id, subscription, 0, b"y", true), 0);
+    assert_eq!(world.code(id, subscription, 0, b"x", false), 0);
+    assert_eq!(world.code(id, subscription, 0, b"y", true), 0);
     world.wait(5000);
-    assert_eq!(world.push(id, subscription, 0, b"z", true), 42);
+    assert_eq!(world.code(id, subscription, 0, b"z", true), 42);
 }
 
 #[test]
@@ -127,24 +135,4 @@ fn silent_clients_are_forgotten_and_memory_is_bounded() {
     world.wait(u64::from(INTERVAL_MS_DEFAULT));
     world.ask(Uuid::ZERO);
     assert_eq!(world.receiver.instances.len(), 1);
-}
-
-#[test]
-fn the_oldest_pushes_make_room_for_new_ones() {
-    let mut world = World::new();
-    world.subscribe("a", &[("interval.ms", "100"), ("metrics", "*")]);
-    let document = vec![0; 8 << 20];
-    for _ in 0..3 {
-        world.wait(1);
-        let told = world.ask(Uuid::ZERO);
-        let request = push::Request {
-            client_instance_id: told.client_instance_id,
-            subscription_id: told.subscription_id,
-            metrics: document.as_slice().into(),
-            ..push::Request::default()
-        };
-        assert_eq!(world.receiver.push(&request, &ABOUT, &world.image, u32::MAX, world.now).error_code, 0);
-    }
-    let kept = world.receiver.clients().filter(|client| client.latest.is_some()).count();
-    assert_eq!((world.receiver.instances.len(), kept, world.receiver.kept_bytes), (3, 2, KEPT_BYTES_MAX));
 }

@@ -1,9 +1,6 @@
 //! Configurations: changed, refused, kept, and effective at once.
 
-use net::api::{
-    alter_configs, api_versions, describe_configs, get_telemetry_subscriptions, incremental_alter_configs,
-    list_config_resources, push_telemetry,
-};
+use net::api::{alter_configs, describe_configs, incremental_alter_configs, list_config_resources};
 
 use crate::support::batch;
 use crate::support::broker::{Broker, TOPIC_RESOURCE, only, unique};
@@ -13,20 +10,18 @@ const ALTER: i16 = 2;
 const INCREMENTAL: i16 = 1;
 const DESCRIBE: i16 = 4;
 
-const SET: i8 = 0;
-const DELETE: i8 = 1;
+pub(crate) const SET: i8 = 0;
+pub(crate) const DELETE: i8 = 1;
 const APPEND: i8 = 2;
 const SUBTRACT: i8 = 3;
 
 const UNKNOWN_TOPIC: i16 = 3;
 const TOO_LARGE: i16 = 10;
 const GROUP: i8 = 32;
-const METRICS: i8 = 16;
+pub(crate) const METRICS: i8 = 16;
 const BROKER: i8 = 4;
-const INVALID_CONFIG: i16 = 40;
-const THROTTLED: i16 = 89;
-const UNKNOWN_SUBSCRIPTION: i16 = 117;
 const INVALID_REQUEST: i16 = 42;
+const INVALID_CONFIG: i16 = 40;
 
 /// What is set by whom, with Kafka's numbers.
 const TOPIC_SOURCE: i8 = 1;
@@ -64,7 +59,7 @@ fn change(client: &mut Client, wishes: &[Wish<'_>]) -> Vec<i16> {
 }
 
 #[track_caller]
-fn must_change(client: &mut Client, resource_type: i8, name: &str, edits: &[(&str, i8, &str)]) {
+pub(crate) fn must_change(client: &mut Client, resource_type: i8, name: &str, edits: &[(&str, i8, &str)]) {
     let response = client.call(INCREMENTAL, &incremental(&[(resource_type, name, edits)], false));
     let row = only(response.responses);
     assert_eq!(row.error_code, 0, "{name}: {:?}", row.error_message);
@@ -239,52 +234,4 @@ fn a_broker_default_holds_for_topics_at_once_and_outlives_a_kill() {
 
     let broker = Broker::of(broker.into_node().kill().start());
     broker.client().must_produce(&plain, 0, &large);
-}
-
-#[test]
-fn client_metrics_are_received_once_somebody_wants_them() {
-    let Some(broker) = Broker::get("client metrics") else { return };
-    if broker.is_kafka() {
-        return;
-    }
-    let advertised = |client: &mut Client| {
-        let keys = client.call(0, &api_versions::Request::default()).api_keys;
-        [71, 72].map(|key| keys.iter().any(|range| range.api_key == key))
-    };
-    let mut client = broker.client();
-    assert_eq!(advertised(&mut client), [false, false]);
-    let ask = get_telemetry_subscriptions::Request::default();
-    let mut early = broker.client();
-    early.send(0, &ask);
-    early.assert_closed();
-
-    must_change(&mut client, METRICS, "all", &[("interval.ms", SET, "60000"), ("metrics", SET, "org.apache.")]);
-    assert_eq!(advertised(&mut client), [true, true]);
-    let told = client.call(0, &ask);
-    assert_eq!((told.error_code, told.push_interval_ms), (0, 60_000));
-    assert_eq!(told.requested_metrics, ["org.apache."]);
-    let push = |subscription_id, terminating| push_telemetry::Request {
-        client_instance_id: told.client_instance_id,
-        subscription_id,
-        terminating,
-        compression_type: 0,
-        metrics: b"a document"[..].into(),
-    };
-    // Each on a connection of its own, which another shard may serve.
-    let code = |request: push_telemetry::Request<'_>| broker.client().call(0, &request).error_code;
-    assert_eq!(code(push(told.subscription_id ^ 1, false)), UNKNOWN_SUBSCRIPTION);
-    assert_eq!(
-        broker
-            .client()
-            .call(0, &get_telemetry_subscriptions::Request { client_instance_id: told.client_instance_id })
-            .error_code,
-        0
-    );
-    assert_eq!(code(push(told.subscription_id, false)), 0);
-    assert_eq!(code(push(told.subscription_id, false)), THROTTLED, "within its interval");
-    assert_eq!(code(push(told.subscription_id, true)), 0, "the last one may come at any time");
-    assert_eq!(code(push(told.subscription_id, true)), INVALID_REQUEST);
-
-    must_change(&mut client, METRICS, "all", &[("interval.ms", DELETE, ""), ("metrics", DELETE, "")]);
-    assert_eq!(advertised(&mut client), [false, false]);
 }

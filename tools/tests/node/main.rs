@@ -8,6 +8,7 @@ mod bad_input;
 mod configs;
 mod dispatch;
 mod every_version;
+mod features;
 mod fetch;
 mod group_admin;
 mod groups;
@@ -22,4 +23,5 @@ mod sample;
 #[path = "../../../net/build/schema.rs"]
 mod schema;
 mod support;
+mod telemetry;
 mod topics;

@@ -239,6 +239,31 @@ fn too_many_partitions_are_refused_where_the_client_understands_and_else_paid_fo
 }
 
 #[test]
+fn topics_that_come_of_being_asked_about_count_for_the_client_that_asked() {
+    let Some(broker) = limited("topics_that_come_of_being_asked_about") else { return };
+    set(&broker, &TEST, &[(MUTATION, Some(2.0))]);
+    let exists = |name: &str| {
+        let response = broker.client().call(METADATA, &metadata_request(&[name], false));
+        only(response.topics).error_code == 0
+    };
+    let (first, second) = (unique("asked"), unique("asked"));
+    let response = broker.client().call(CREATE_TOPICS, &create_request(&first, 20, &[]));
+    assert_eq!(only(response.topics).error_code, 0, "a burst of six, and fourteen are owed");
+    let owed_until = Instant::now() + Duration::from_secs(5);
+    // On one connection, so that the controller sees one after the other.
+    let mut client = broker.client();
+    client.call(METADATA, &metadata_request(&[&second], true));
+    let refused = client.call(CREATE_TOPICS, &create_request(&unique("refused"), 1, &[]));
+    assert_eq!(only(refused.topics).error_code, THROTTLING_QUOTA_EXCEEDED);
+    assert!(!exists(&second) || Instant::now() > owed_until, "it is not created while tokens are owed");
+    eventually("the topic", || {
+        broker.client().call(METADATA, &metadata_request(&[&second], true));
+        exists(&second).then_some(())
+    });
+    assert!(Instant::now() > owed_until);
+}
+
+#[test]
 fn connections_beyond_the_rate_of_an_address_are_closed() {
     let Some(broker) = limited("connections_beyond_the_rate") else { return };
     let mut steady = broker.client();

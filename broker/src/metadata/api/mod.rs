@@ -32,7 +32,7 @@ pub use quotas::{alter_client_quotas, describe_client_quotas};
 pub use replicas::{alter_partition_reassignments, elect_leaders, list_partition_reassignments};
 pub use topics::{DeleteTopicsAnswer, create_topics, delete_topics};
 pub use unwritten::{no_producer_ids, unwritten};
-pub use versions::{SERVED, TELEMETRY, api_versions, api_versions_unsupported, serves_telemetry};
+pub use versions::{SERVED, TELEMETRY, api_versions, api_versions_unsupported, wants_telemetry};
 pub use view::{MetadataAnswer, metadata};
 
 use super::Image;

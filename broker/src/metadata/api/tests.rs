@@ -446,7 +446,7 @@ const ADVERTISED_BY_KAFKA: &[(i16, i16, i16)] = &[
 fn versions_are_those_a_live_kafka_advertises_of_what_is_served() {
     let request = versions::Request { client_software_name: "ok".into(), client_software_version: "1.0-rc.1".into() };
     let node = Node::new(&[]);
-    let response = api_versions(&request, 4, node.context(4).image);
+    let response = api_versions(&request, 4, node.context(4).image, false);
     for served in &response.api_keys {
         let row = (served.api_key, served.min_version, served.max_version);
         assert!(ADVERTISED_BY_KAFKA.contains(&row), "{row:?}");
@@ -471,10 +471,10 @@ fn malformed_software_names_are_refused_from_version_3_on() {
         (with("a.", "1"), 42),
         (with("a", "1"), 0),
     ] {
-        let response = api_versions(&request, 3, node.context(3).image);
+        let response = api_versions(&request, 3, node.context(3).image, false);
         assert_eq!((response.error_code, response.api_keys.is_empty()), (code, code != 0), "{request:?}");
     }
-    assert_eq!(api_versions(&with("", ""), 2, node.context(2).image).error_code, 0);
+    assert_eq!(api_versions(&with("", ""), 2, node.context(2).image, false).error_code, 0);
     let unsupported = api_versions_unsupported();
     assert_eq!(unsupported.error_code, 35);
     assert_eq!(unsupported.api_keys, [versions::ResponseApiKeys { api_key: 18, min_version: 0, max_version: 4 }]);
@@ -522,7 +522,7 @@ fn every_answer_can_be_read_back_in_every_version() {
     }
     for version in all_versions(ApiKey::ApiVersions) {
         survives(
-            &api_versions(&versions::Request::default(), version, node.controller.newest()),
+            &api_versions(&versions::Request::default(), version, node.controller.newest(), false),
             version,
             &mut Vec::new(),
         );

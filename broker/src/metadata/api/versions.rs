@@ -57,7 +57,7 @@ pub const SERVED: &[ApiKey] = &[
 pub const TELEMETRY: &[ApiKey] = &[ApiKey::GetTelemetrySubscriptions, ApiKey::PushTelemetry];
 
 /// Whether somebody wants the metrics of clients.
-pub fn serves_telemetry(image: &Image) -> bool {
+pub fn wants_telemetry(image: &Image) -> bool {
     image.client_metrics_count() > 0
 }
 
@@ -68,12 +68,13 @@ const SOFTWARE_SINCE: i16 = 3;
 const FEATURES_FROM_ZERO_SINCE: i16 = 4;
 
 /// Answers an ApiVersions request, versions 0 to 4. A client whose software name or version is malformed gets 42.
-pub fn api_versions(request: &Request<'_>, version: i16, image: &Image) -> Response<'static> {
+/// `serves_telemetry`: the node receives the metrics of clients.
+pub fn api_versions(request: &Request<'_>, version: i16, image: &Image, serves_telemetry: bool) -> Response<'static> {
     let named = [&request.client_software_name, &request.client_software_version];
     if version >= SOFTWARE_SINCE && !named.into_iter().all(|text| is_software_text(text)) {
         return Response { error_code: ErrorCode::InvalidRequest.code(), ..Response::default() };
     }
-    let telemetry: &[ApiKey] = if serves_telemetry(image) { TELEMETRY } else { &[] };
+    let telemetry: &[ApiKey] = if serves_telemetry { TELEMETRY } else { &[] };
     let is_told = |feature: &&Feature| version >= FEATURES_FROM_ZERO_SINCE || feature.level_min > 0;
     let supported = |feature: &Feature| ResponseSupportedFeatures {
         name: feature.name.into(),

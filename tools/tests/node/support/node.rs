@@ -64,6 +64,12 @@ impl Launch {
         self
     }
 
+    /// With an admin endpoint on that port.
+    pub(crate) fn admin(mut self, port: u16) -> Self {
+        self.args.extend(["--admin".to_owned(), format!("127.0.0.1:{port}")]);
+        self
+    }
+
     /// Runs the binary by another command.
     pub(crate) fn under(mut self, prefix: &[&str]) -> Self {
         self.prefix = prefix.iter().map(|&word| word.to_owned()).collect();

@@ -37,7 +37,7 @@ type InForce = Vec<(String, i16)>;
 /// Supported levels, and those in force.
 fn told(node: &Node, version: i16) -> (Supported, InForce) {
     let request = versions::Request { client_software_name: "a".into(), client_software_version: "1".into() };
-    let response = api_versions(&request, version, node.controller.newest());
+    let response = api_versions(&request, version, node.controller.newest(), false);
     assert_eq!(response.finalized_features_epoch, node.controller.newest().next_offset() - 1);
     let supported = response.supported_features.into_iter();
     let in_force = response.finalized_features.into_iter();
