@@ -2,9 +2,9 @@
 
 use storage::batch::{self, TimestampType};
 use storage::compression::{Codec, Setting};
-use storage::store::{Append, Full, Lookup, Read};
+use storage::store::{Append, Full, Lookup, Read, compaction};
 use storage::validate::{RecordErrors, Rejection};
-use storage::{Durability, LogConfig};
+use storage::{Compaction, Durability, LogConfig};
 
 use crate::config;
 use crate::error_code::ErrorCode;
@@ -151,8 +151,32 @@ pub(crate) fn log_config(topic: &Topic, producer_id_expiration_ms: u64) -> LogCo
         timestamp_before_max_ms: i64::try_from(config.timestamp_before_ms_max).unwrap_or(i64::MAX),
         timestamp_after_max_ms: i64::try_from(config.timestamp_after_ms_max).unwrap_or(i64::MAX),
         keys_required: config.cleanup.compact,
+        compaction: config.cleanup.compact.then(|| Compaction {
+            lag_ms_min: config.compaction_lag_ms_min,
+            lag_ms_max: Some(config.compaction_lag_ms_max).filter(|&lag_ms| lag_ms < i64::MAX as u64),
+            dirty_millionths_min: (config.cleanable_dirty_ratio_min * 1_000_000.0) as u32,
+            delete_retention_ms: config.delete_retention_ms,
+        }),
         file_delete_delay_ms: config.file_delete_delay_ms,
         producer_id_expiration_ms,
+    }
+}
+
+/// Least memory for keys of one shard's compaction.
+const DEDUPE_BYTES_MIN: u64 = 1 << 20;
+
+/// What compaction may use on one of `shards` shards.
+pub(crate) fn compaction_settings(cleaner: &config::Cleaner, shards: usize) -> compaction::Settings {
+    let shards = shards.max(1);
+    let rate = cleaner.io_bytes_per_second / shards as f64;
+    compaction::Settings {
+        is_enabled: cleaner.enabled,
+        dedupe_bytes: usize::try_from((cleaner.dedupe_bytes / shards as u64).max(DEDUPE_BYTES_MIN))
+            .unwrap_or(usize::MAX),
+        load_permille: (cleaner.load_factor.clamp(0.01, 0.99) * 1000.0) as u32,
+        io_bytes: cleaner.io_bytes as usize / 2,
+        io_bytes_per_second: (rate < u64::MAX as f64).then_some(rate.max(1.0) as u64),
+        backoff_ms: cleaner.backoff_ms,
     }
 }
 

@@ -257,6 +257,7 @@ impl Shard {
             metrics: Metrics::new(is_watched),
             reporting: None,
         };
+        shard.configure_compaction();
         shard.open_metadata_log();
         shard
     }

@@ -118,6 +118,11 @@ impl Attributes {
         }
     }
 
+    /// The same bits, with the mark that the base timestamp is a delete horizon.
+    pub fn with_delete_horizon(self) -> Self {
+        Self(self.0 | Self::DELETE_HORIZON)
+    }
+
     /// Whether the batch belongs to a transaction.
     pub fn is_transactional(self) -> bool {
         self.0 & Self::TRANSACTIONAL != 0
@@ -440,6 +445,42 @@ pub fn rewrite_codec(batch: &mut [u8], codec: Codec) {
     let length = i32::try_from(batch.len() - LENGTH_PREFIX_BYTES).expect("a batch is smaller than 2 GiB");
     put(batch, BATCH_LENGTH, length.to_be_bytes());
     let attributes = Attributes(get_i16(batch, ATTRIBUTES)).with_codec(codec);
+    put(batch, ATTRIBUTES, attributes.0.to_be_bytes());
+    let crc = crc_of(batch);
+    put(batch, CRC, crc.to_be_bytes());
+}
+
+/// What compaction changes in a batch's header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Remains {
+    /// How many records are left.
+    pub(crate) record_count: i32,
+    /// The largest timestamp of those.
+    pub(crate) max_timestamp: i64,
+    /// The time from which tombstones may go, if the batch gets one. The records' timestamps count from it then.
+    pub(crate) delete_horizon: Option<i64>,
+}
+
+/// Makes header and body of the batch that `batch` consists of agree again, after records were taken out of its body.
+///
+/// # Panics
+/// If `batch` is shorter than a header, or too long for its length field.
+pub(crate) fn rewrite_remains(batch: &mut [u8], remains: Remains) {
+    assert!(batch.len() >= HEADER_BYTES, "a batch is compacted after it was validated");
+    let length = i32::try_from(batch.len() - LENGTH_PREFIX_BYTES).expect("a batch is smaller than 2 GiB");
+    put(batch, BATCH_LENGTH, length.to_be_bytes());
+    put(batch, RECORD_COUNT, remains.record_count.to_be_bytes());
+    put(batch, MAX_TIMESTAMP, remains.max_timestamp.to_be_bytes());
+    let mut attributes = Attributes(get_i16(batch, ATTRIBUTES));
+    if let Some(horizon) = remains.delete_horizon {
+        attributes = attributes.with_delete_horizon();
+        put(batch, BASE_TIMESTAMP, horizon.to_be_bytes());
+    }
+    if remains.record_count == 0 {
+        // No bytes are no valid stream of any codec.
+        attributes = Attributes(attributes.with_codec(Codec::None).0 & !Attributes::DELETE_HORIZON);
+        put(batch, BASE_TIMESTAMP, NO_TIMESTAMP.to_be_bytes());
+    }
     put(batch, ATTRIBUTES, attributes.0.to_be_bytes());
     let crc = crc_of(batch);
     put(batch, CRC, crc.to_be_bytes());

@@ -53,6 +53,16 @@ impl Codec {
         Self::ALL.get(usize::from(id)).copied()
     }
 
+    /// The codec with the effort that Java's clients take.
+    pub fn setting(self) -> Setting {
+        let level = match self {
+            Self::None | Self::Snappy | Self::Lz4 => 0,
+            Self::Gzip => Setting::GZIP_LEVEL_OWN,
+            Self::Zstd => zstandard::LEVEL,
+        };
+        Setting { codec: self, level }
+    }
+
     /// The codec's name as `compression.type` spells it.
     pub fn name(self) -> &'static str {
         match self {

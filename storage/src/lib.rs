@@ -11,12 +11,14 @@
 //! | stored bytes that may be damaged | [`verify`] |
 //! | what a log remembers | [`producers`], [`epochs`], [`index`] |
 //! | memory and I/O as data | [`buffer`], [`io`], [`simulated`] |
+//! | the last record of each key | `compaction`, `store::compaction` |
 //! | how long things take | [`latency`] |
 
 pub mod batch;
 pub mod buffer;
 pub mod builder;
 pub mod checkpoint;
+mod compaction;
 pub mod compression;
 pub mod disk;
 pub mod epochs;
@@ -40,6 +42,6 @@ pub mod varint;
 pub mod verify;
 
 pub use error::Error;
-pub use log::{Durability, LogConfig, LogId, Now, Slot};
+pub use log::{Compaction, Durability, LogConfig, LogId, Now, Slot};
 pub use store::Store;
 pub use stores::Stores;

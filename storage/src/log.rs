@@ -3,7 +3,7 @@
 pub mod config;
 pub(crate) mod state;
 
-pub use config::{Durability, LogConfig};
+pub use config::{Compaction, Durability, LogConfig};
 
 use crate::io::DataDirectory;
 

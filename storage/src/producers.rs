@@ -233,6 +233,11 @@ impl Producers {
         })
     }
 
+    /// Offset of the last record that a producer appended, if it is known.
+    pub fn last_offset_of(&self, id: i64) -> Option<i64> {
+        self.entries.get(&id)?.batches().last().map(|seen| seen.last_offset)
+    }
+
     /// The state as it is kept on disk.
     pub fn snapshot(&self) -> SnapshotV1 {
         let producers = self.entries.iter().map(|(&id, entry)| ProducerV1 {

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use crate::batch::NO_TIMESTAMP;
 use crate::checkpoint::record::SegmentV1;
 use crate::index::{self, Index, MaxTimestamp};
+use crate::log::LogId;
+use crate::store::files::FileKey;
 
 /// The directory of all logs' directories.
 pub(crate) const LOGS_DIRECTORY: &str = "logs";
@@ -29,10 +31,32 @@ pub fn index_path(directory: &str, base_offset: i64) -> PathBuf {
     log_directory(directory).join(format!("{base_offset:020}.skein-index"))
 }
 
+/// The file of a segment that compaction wrote: `generation` counts how often the records from that offset on were
+/// compacted. A file keeps its name for good, so that the checkpoint alone says which generation counts. For 0 it is
+/// [`segment_path`].
+#[must_use]
+pub fn compacted_path(directory: &str, base_offset: i64, generation: u32) -> PathBuf {
+    match generation {
+        0 => segment_path(directory, base_offset),
+        _ => log_directory(directory).join(format!("{base_offset:020}.{generation}.log")),
+    }
+}
+
+/// The index of a segment that compaction wrote.
+#[must_use]
+pub fn compacted_index_path(directory: &str, base_offset: i64, generation: u32) -> PathBuf {
+    match generation {
+        0 => index_path(directory, base_offset),
+        _ => log_directory(directory).join(format!("{base_offset:020}.{generation}.skein-index")),
+    }
+}
+
 /// What is known of one segment without reading it. Owned by the shard that owns the log.
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub(crate) base_offset: i64,
+    /// How often compaction wrote it: a part of its files' names. 0 as appended.
+    pub(crate) generation: u32,
     /// Size of its batches.
     pub(crate) bytes: u64,
     /// Largest timestamp of the first batch, [`NO_TIMESTAMP`] if it has none.
@@ -56,6 +80,7 @@ impl Segment {
     pub(crate) fn new(base_offset: i64, interval_bytes: u32, created_ms: i64) -> Self {
         Self {
             base_offset,
+            generation: 0,
             bytes: 0,
             first_timestamp: NO_TIMESTAMP,
             created_ms,
@@ -67,6 +92,26 @@ impl Segment {
             is_named: false,
             is_index_named: false,
         }
+    }
+
+    /// The segment's file.
+    pub(crate) fn path(&self, directory: &str) -> PathBuf {
+        compacted_path(directory, self.base_offset, self.generation)
+    }
+
+    /// Its index's file.
+    pub(crate) fn index_path(&self, directory: &str) -> PathBuf {
+        compacted_index_path(directory, self.base_offset, self.generation)
+    }
+
+    /// Its file among the store's open ones.
+    pub(crate) fn key(&self, log: LogId) -> FileKey {
+        FileKey::segment(log, self.base_offset, self.generation)
+    }
+
+    /// Its index's file among the store's open ones.
+    pub(crate) fn index_key(&self, log: LogId) -> FileKey {
+        FileKey::index(log, self.base_offset, self.generation)
     }
 
     /// The bytes that the index file lacks, to be written at its durable end; none if it lacks nothing.
@@ -112,6 +157,7 @@ impl Segment {
     pub(crate) fn from_record(record: &SegmentV1) -> Self {
         Self {
             base_offset: record.base_offset,
+            generation: 0,
             bytes: record.bytes,
             first_timestamp: record.first_timestamp,
             created_ms: record.created_ms,

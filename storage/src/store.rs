@@ -14,6 +14,7 @@
 
 mod append;
 mod cleanup;
+pub mod compaction;
 pub(crate) mod damage;
 pub(crate) mod deferred;
 mod fetch;
@@ -45,6 +46,7 @@ pub use outcome::{
 };
 
 use cleanup::Removal;
+use compaction::Compaction;
 use damage::Damages;
 use fetch::Fetches;
 use files::Files;
@@ -78,6 +80,8 @@ pub struct Options {
     /// Records that expire go at the next multiple of this time, so that old ones can still be read for a moment after
     /// they were written; with 1 they go at once. What is too much goes at once in any case.
     pub expiry_interval_ns: u64,
+    /// What compaction may use.
+    pub compaction: compaction::Settings,
     /// Whether files bypass the page cache (`O_DIRECT`).
     pub direct: bool,
     /// Whether the file system honours [`crate::io::Op::SyncAll`] (FUSE does not): one instead of many syncs.
@@ -97,6 +101,7 @@ impl Default for Options {
             scrub_bytes_per_second: 4 << 20,
             large_bytes_min: 256 << 10,
             expiry_interval_ns: 1,
+            compaction: compaction::Settings::default(),
             direct: true,
             sync_all: false,
             #[cfg(feature = "planted-faults")]
@@ -153,6 +158,7 @@ pub struct Store {
     files: Files<Purpose>,
     rounds: Rounds,
     large: Large,
+    compaction: Compaction,
     fetches: Fetches,
     damages: Damages,
     scrub: Scrub,
@@ -199,6 +205,7 @@ impl Store {
             files: Files::new(identity.directory, options.open_files_max),
             rounds: Rounds::new(options.checkpoint_bytes_min),
             large: Large::new(),
+            compaction: Compaction::new(options.compaction, identity.directory_id, identity.incarnation),
             fetches: Fetches::new(identity.directory.first_token()),
             damages: Damages::default(),
             scrub: Scrub::new(options.scrub_bytes_per_second),
@@ -265,6 +272,7 @@ impl Store {
         log.is_attached = true;
         log.config = config;
         self.schedule_retention(slot);
+        self.schedule_compaction(slot);
         slot
     }
 
@@ -298,6 +306,7 @@ impl Store {
             self.change_journal(slot);
         }
         self.schedule_retention(slot);
+        self.schedule_compaction(slot);
     }
 
     fn log(&self, slot: Slot) -> &Log {
@@ -383,6 +392,7 @@ impl Store {
         self.step_searches(budget);
         self.run_due_retention();
         self.run_removals();
+        self.step_compaction(budget);
         self.step_round();
         self.step_scrub();
         self.release_memory();
@@ -392,7 +402,7 @@ impl Store {
     /// have left work.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        self.has_deferred_work() || self.has_searches()
+        self.has_deferred_work() || self.has_searches() || self.compaction.has_work()
     }
 
     /// What is to be done to files now: call at the end of each turn.
@@ -418,6 +428,7 @@ impl Store {
             Purpose::Journal(durability) => self.group_written(durability, result.map(drop)),
             Purpose::Fill(durability) => self.extent_filled(durability, result.map(drop)),
             Purpose::Round => self.round_op_ended(result.map(drop)),
+            Purpose::Compaction(piece) => self.compaction_ended(piece, result),
             Purpose::Large(number) => self.large_ended(number, result.map(drop)),
             Purpose::Fetch(task) => self.fetched(task, result),
             Purpose::Scrub => self.scrubbed(result),
@@ -451,7 +462,8 @@ impl Store {
     pub fn next_deadline(&self) -> Option<u64> {
         let retention = self.due.first().map(|&(at, _)| at);
         let removal = self.removals.first_key_value().map(|(&(at, _), _)| at);
-        [retention, removal, self.retry_at, self.round_retry_at(), self.scrub_at()].into_iter().flatten().min()
+        let background = [self.round_retry_at(), self.scrub_at(), self.compaction_deadline()];
+        [retention, removal, self.retry_at].into_iter().chain(background).flatten().min()
     }
 
     /// Stops taking appends and makes everything durable, so that the next start is quick.
@@ -464,6 +476,9 @@ impl Store {
     pub fn is_stopped(&self) -> bool {
         let is_journaled = self.durable_journal.is_idle() && self.cached_journal.is_idle() && self.large.is_idle();
         let is_written = is_journaled && self.rounds.is_final_done();
+        if !self.compaction.is_idle() {
+            return false;
+        }
         let cannot_go_on = self.is_failed || self.is_disk_full;
         self.is_stopping && self.files.is_idle() && (cannot_go_on || (is_written && !self.rounds.is_active()))
     }

@@ -12,6 +12,7 @@ use std::ops::{Index, IndexMut};
 
 use crate::io::{Completion, DataDirectory, Request};
 use crate::log::{Now, Slot};
+use crate::store::compaction::Settings;
 use crate::store::metrics::Snapshot;
 use crate::store::{Event, Store};
 
@@ -105,6 +106,17 @@ impl Stores {
     /// As [`Store::set_scrub_rate`], for each.
     pub fn set_scrub_rate(&mut self, bytes_per_second: u64) {
         self.iter_mut().for_each(|store| store.set_scrub_rate(bytes_per_second));
+    }
+
+    /// Shares out what the shard's compaction may use among its stores.
+    pub fn configure_compaction(&mut self, settings: Settings) {
+        let count = self.iter().count().max(1);
+        let settings = Settings {
+            dedupe_bytes: settings.dedupe_bytes / count,
+            io_bytes_per_second: settings.io_bytes_per_second.map(|rate| (rate / count as u64).max(1)),
+            ..settings
+        };
+        self.iter_mut().for_each(|store| store.configure_compaction(settings));
     }
 
     /// Stops taking appends and makes everything durable.

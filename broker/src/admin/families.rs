@@ -60,8 +60,21 @@ families! {
         "Such writes that failed, so that the journal got the batches.";
     CHECKPOINTS = Counter "skein_checkpoints_total" ["shard"] "Checkpoints: rounds from memory to segments that ended.";
     CHECKPOINTS_FAILED = Counter "skein_checkpoints_failed_total" ["shard"] "Such rounds that were begun anew.";
+    COMPACTIONS = Counter "skein_compactions_total" ["shard"] "Passes of compaction over a partition that ended.";
+    COMPACTIONS_FAILED = Counter "skein_compactions_failed_total" ["shard"] "Such passes that were given up.";
+    COMPACTION_READ = Counter "skein_compaction_read_bytes_total" ["shard"] "Bytes of segments that compaction read.";
+    COMPACTION_WRITTEN = Counter "skein_compaction_written_bytes_total" ["shard"]
+        "Bytes of segments that compaction wrote.";
+    COMPACTION_REPLACED = Counter "skein_compaction_replaced_bytes_total" ["shard"]
+        "Bytes of segments that were replaced by those written.";
+    COMPACTION_RECORDS = Counter "skein_compaction_records_total" ["shard"] "Records that compaction looked at.";
+    COMPACTION_DROPPED = Counter "skein_compaction_dropped_records_total" ["shard"] "Records that it dropped.";
+    COMPACTION_DIRTIEST = Gauge "skein_compaction_dirtiest_ratio" ["shard"]
+        "The largest share of a partition that waits to be compacted, from 0 to 1.";
+    COMPACTION_UNCLEANABLE = Gauge "skein_compaction_uncleanable_partitions" ["shard"]
+        "Partitions that are not compacted because a damaged batch was met in them.";
     MEMORY_USED = Gauge "skein_memory_used_bytes" ["shard", "memory"]
-        "Memory in use: tails (appended records) and reads (records read from disk).";
+        "Memory in use: tails (appended records), reads (records read from disk) and compaction.";
     MEMORY_BUDGET = Gauge "skein_memory_budget_bytes" ["shard", "memory"] "The most memory of that kind.";
     DISK_FULL = Gauge "skein_disk_full" ["shard"] "1 while appends are refused for want of room on the disk.";
     DAMAGED_PLACES = Gauge "skein_damaged_places" ["shard"] "Damaged places in segments that are known now.";

@@ -173,10 +173,12 @@ fn of_stores(page: &mut Page, shards: &[Shard<'_>]) {
     each(page, shards, &LARGE_FAILED, |report| report.store.large.failed);
     each(page, shards, &CHECKPOINTS, |report| report.store.checkpoints);
     each(page, shards, &CHECKPOINTS_FAILED, |report| report.store.checkpoints_failed);
+    of_compaction(page, shards);
     let mut used = page.family(&MEMORY_USED);
     for Shard { number, report } in shards {
         used.sample(&[number, "tails"], report.store.tails.used_bytes);
         used.sample(&[number, "reads"], report.store.buffers.used_bytes);
+        used.sample(&[number, "compaction"], report.store.compaction.memory_bytes);
     }
     let mut budget = page.family(&MEMORY_BUDGET);
     for Shard { number, report } in shards {
@@ -189,6 +191,21 @@ fn of_stores(page: &mut Page, shards: &[Shard<'_>]) {
     each(page, shards, &SCRUBBED, |report| report.store.scrub.bytes);
     each(page, shards, &SCRUB_PASSES, |report| report.store.scrub.passes);
     each(page, shards, &PARTITIONS, |report| report.logs.len() as u64);
+}
+
+fn of_compaction(page: &mut Page, shards: &[Shard<'_>]) {
+    each(page, shards, &COMPACTIONS, |report| report.store.compaction.counted.passes);
+    each(page, shards, &COMPACTIONS_FAILED, |report| report.store.compaction.counted.failed);
+    each(page, shards, &COMPACTION_READ, |report| report.store.compaction.counted.read_bytes);
+    each(page, shards, &COMPACTION_WRITTEN, |report| report.store.compaction.counted.written_bytes);
+    each(page, shards, &COMPACTION_REPLACED, |report| report.store.compaction.counted.replaced_bytes);
+    each(page, shards, &COMPACTION_RECORDS, |report| report.store.compaction.counted.records);
+    each(page, shards, &COMPACTION_DROPPED, |report| report.store.compaction.counted.dropped_records);
+    let mut dirtiest = page.family(&COMPACTION_DIRTIEST);
+    for Shard { number, report } in shards {
+        dirtiest.sample(&[number], f64::from(report.store.compaction.dirtiest_millionths) / 1e6);
+    }
+    each(page, shards, &COMPACTION_UNCLEANABLE, |report| report.store.compaction.uncleanable);
 }
 
 fn of_topics(page: &mut Page, shards: &[Shard<'_>]) {

@@ -1,10 +1,10 @@
 //! The broker properties that have an effect, and the ones of our own.
 
 use super::definition::{
-    Check::{AddressCounts, Any, AtLeast, Between, BetweenOr, NotEmpty, OneOf, Subset},
+    Check::{AddressCounts, Any, AtLeast, Between, BetweenOr, Fraction, NotEmpty, OneOf, Subset},
     Definition,
     Importance::{High, Low, Medium},
-    Kind::{Boolean, Int, List, Long, Short, String},
+    Kind::{Boolean, Double, Int, List, Long, Short, String},
 };
 use super::topic_table::SEGMENT_BYTES_MIN;
 
@@ -78,6 +78,36 @@ pub(super) static SUPPORTED: &[Definition] = &[
         "Addresses served, as NAME://HOST:PORT; an empty host is every address of the machine, port 0 any \
              free port.",
     ),
+    Definition::new("log.cleaner.backoff.ms", Long, Some("15000"), AtLeast(0), Medium)
+        .dynamic()
+        .doc("How long a log rests that could not be compacted. One with nothing to compact is not looked at at all."),
+    Definition::new("log.cleaner.dedupe.buffer.size", Long, Some("134217728"), Any, Medium).dynamic().doc(
+        "Memory for the keys that compaction compares, 16 bytes each, over all shards; at least 1 MiB each. Where the \
+             keys of a log do not fit, it is compacted in several passes. Taken only while something is compacted.",
+    ),
+    Definition::new("log.cleaner.delete.retention.ms", Long, Some("86400000"), AtLeast(0), Medium)
+        .dynamic()
+        .doc("Default of the topics' delete.retention.ms."),
+    Definition::new("log.cleaner.enable", Boolean, Some("true"), Any, Medium)
+        .doc("Whether topics are compacted whose cleanup.policy says so, the one of committed offsets among them."),
+    Definition::new("log.cleaner.io.buffer.load.factor", Double, Some("0.9"), Any, Medium)
+        .dynamic()
+        .doc("How full log.cleaner.dedupe.buffer.size gets: more keys a pass, and more time for each."),
+    Definition::new("log.cleaner.io.buffer.size", Int, Some("524288"), AtLeast(0), Medium)
+        .dynamic()
+        .doc("Bytes that compaction reads or writes at once, half of them each; from 64 KiB to 4 MiB count."),
+    Definition::new("log.cleaner.io.max.bytes.per.second", Double, Some("1.7976931348623157E308"), Any, Medium)
+        .dynamic()
+        .doc("Bytes that compaction reads and writes in a second at most, over all shards."),
+    Definition::new("log.cleaner.max.compaction.lag.ms", Long, Some("9223372036854775807"), AtLeast(1), Medium)
+        .dynamic()
+        .doc("Default of the topics' max.compaction.lag.ms."),
+    Definition::new("log.cleaner.min.cleanable.ratio", Double, Some("0.5"), Fraction(0.0, 1.0), Medium)
+        .dynamic()
+        .doc("Default of the topics' min.cleanable.dirty.ratio."),
+    Definition::new("log.cleaner.min.compaction.lag.ms", Long, Some("0"), AtLeast(0), Medium)
+        .dynamic()
+        .doc("Default of the topics' min.compaction.lag.ms."),
     Definition::new("log.cleanup.policy", List, Some("delete"), Subset(&["compact", "delete"]), Medium)
         .dynamic()
         .doc("Default of the topics' cleanup.policy."),

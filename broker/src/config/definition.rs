@@ -200,8 +200,6 @@ pub enum Reason {
     ConsumerGroups,
     /// One node, one replica.
     Replication,
-    /// Compaction does not run yet.
-    Compaction,
     /// Measurements leave the broker in another way.
     Metrics,
     /// Java classes cannot be loaded.
@@ -230,7 +228,6 @@ impl fmt::Display for Reason {
             Reason::StreamsGroups => "streams groups are not served yet",
             Reason::ConsumerGroups => "groups use the classic protocol so far",
             Reason::Replication => "there is one node and one replica of each partition",
-            Reason::Compaction => "compaction does not run yet",
             Reason::Metrics => "metrics leave the broker in another way",
             Reason::Plugins => "Java classes cannot be loaded",
             Reason::Bounds => "memory and waiting requests are bounded in another way",

@@ -4,13 +4,13 @@
 //! warning at the start names those that were set.
 
 use super::definition::{
-    Check::{self, Any, AtLeast, Between, Fraction, OneOf, OneOfAnyCase, Subset},
+    Check::{self, Any, AtLeast, Between, OneOf, OneOfAnyCase, Subset},
     Definition,
     Importance::{self, High, Low, Medium},
     Kind::{self, Boolean, Class, Double, Int, List, Long, Password, Short, String},
     Reason::{
-        self, Access, Bounds, Compaction, ConsumerGroups, Controller, Durability, Metrics, Nothing, Plugins, Quotas,
-        Replication, Sasl, ShareGroups, Sockets, StreamsGroups, Threads, Tiered, Tls, Transactions,
+        self, Access, Bounds, ConsumerGroups, Controller, Durability, Metrics, Nothing, Plugins, Quotas, Replication,
+        Sasl, ShareGroups, Sockets, StreamsGroups, Threads, Tiered, Tls, Transactions,
     },
 };
 
@@ -131,17 +131,7 @@ pub(super) static KNOWN: &[Definition] = &[
     known("kafka.metrics.polling.interval.secs", Int, Some("10"), AtLeast(1), Low, Metrics),
     known("kafka.metrics.reporters", List, Some(""), Any, Low, Metrics),
     known("leader.imbalance.check.interval.seconds", Long, Some("300"), AtLeast(1), High, Replication),
-    known("log.cleaner.backoff.ms", Long, Some("15000"), AtLeast(0), Medium, Compaction).dynamic(),
-    known("log.cleaner.dedupe.buffer.size", Long, Some("134217728"), Any, Medium, Compaction).dynamic(),
-    known("log.cleaner.delete.retention.ms", Long, Some("86400000"), AtLeast(0), Medium, Compaction).dynamic(),
-    known("log.cleaner.enable", Boolean, Some("true"), Any, Medium, Compaction),
-    known("log.cleaner.io.buffer.load.factor", Double, Some("0.9"), Any, Medium, Compaction).dynamic(),
-    known("log.cleaner.io.buffer.size", Int, Some("524288"), AtLeast(0), Medium, Compaction).dynamic(),
-    known("log.cleaner.io.max.bytes.per.second", Double, Some("1.7976931348623157E308"), Any, Medium, Compaction).dynamic(),
-    known("log.cleaner.max.compaction.lag.ms", Long, Some("9223372036854775807"), AtLeast(1), Medium, Compaction).dynamic(),
-    known("log.cleaner.min.cleanable.ratio", Double, Some("0.5"), Fraction(0.0, 1.0), Medium, Compaction).dynamic(),
-    known("log.cleaner.min.compaction.lag.ms", Long, Some("0"), AtLeast(0), Medium, Compaction).dynamic(),
-    known("log.cleaner.threads", Int, Some("1"), AtLeast(0), Medium, Compaction).dynamic(),
+    known("log.cleaner.threads", Int, Some("1"), AtLeast(0), Medium, Threads).dynamic(),
     known("log.dir.failure.timeout.ms", Long, Some("30000"), AtLeast(1), Low, Nothing),
     known("log.flush.interval.messages", Long, Some("9223372036854775807"), AtLeast(1), High, Durability).dynamic(),
     known("log.flush.interval.ms", Long, None, Any, High, Durability).dynamic(),

@@ -45,7 +45,7 @@ pub use error::{ConfigError, Origin, Warning};
 pub use group::check_group;
 pub use listeners::{Bind, Endpoint, LISTENERS_MAX, Listener};
 pub use markdown::configuration_markdown;
-pub use node::{Flags, Groups, Network, NodeConfig, PropertiesFile, Topics};
+pub use node::{Cleaner, Flags, Groups, Network, NodeConfig, PropertiesFile, Topics};
 pub use properties::{BadEscape, Entry, parse as parse_properties};
 pub use settings::Settings;
 pub use table::{

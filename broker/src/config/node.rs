@@ -64,8 +64,41 @@ pub struct NodeConfig {
     pub retention_check_interval_ms: u64,
     /// How long a partition remembers a quiet idempotent producer.
     pub producer_id_expiration_ms: u64,
+    /// What compaction may use.
+    pub cleaner: Cleaner,
     /// All that was set, for reports and for the defaults of topics.
     pub settings: Settings,
+}
+
+/// What compaction may use, all shards together: Kafka's `log.cleaner.…`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Cleaner {
+    /// `log.cleaner.enable`.
+    pub enabled: bool,
+    /// `log.cleaner.dedupe.buffer.size`.
+    pub dedupe_bytes: u64,
+    /// `log.cleaner.io.buffer.load.factor`.
+    pub load_factor: f64,
+    /// `log.cleaner.io.buffer.size`.
+    pub io_bytes: u32,
+    /// `log.cleaner.io.max.bytes.per.second`.
+    pub io_bytes_per_second: f64,
+    /// `log.cleaner.backoff.ms`.
+    pub backoff_ms: u64,
+}
+
+impl Cleaner {
+    fn of(settings: &Settings) -> Self {
+        let number = |name| settings.effective(name).and_then(|value| value.parse().ok()).unwrap_or(f64::MAX);
+        Self {
+            enabled: settings.flag("log.cleaner.enable"),
+            dedupe_bytes: settings.count("log.cleaner.dedupe.buffer.size"),
+            load_factor: number("log.cleaner.io.buffer.load.factor"),
+            io_bytes: settings.count32("log.cleaner.io.buffer.size"),
+            io_bytes_per_second: number("log.cleaner.io.max.bytes.per.second"),
+            backoff_ms: settings.count("log.cleaner.backoff.ms"),
+        }
+    }
 }
 
 /// How topics come and go.
@@ -157,6 +190,7 @@ impl NodeConfig {
             producer_id_expiration_ms: settings.count("producer.id.expiration.ms"),
             scrub_bytes_per_second: settings.count("skein.scrub.bytes.per.second"),
             network: Network { connections: ConnectionLimits::of(settings), ..self.network.clone() },
+            cleaner: Cleaner::of(settings),
             settings: settings.clone(),
             ..self.clone()
         }
@@ -352,6 +386,7 @@ fn typed(
         },
         retention_check_interval_ms: s.count("log.retention.check.interval.ms"),
         producer_id_expiration_ms: s.count("producer.id.expiration.ms"),
+        cleaner: Cleaner::of(s),
         settings,
     }
 }

@@ -266,7 +266,6 @@ fn topic_configs_are_resolved_from_overrides_and_broker_defaults() {
     assert_eq!(defaults.message_bytes_max, 1_048_588);
     assert_eq!(defaults.timestamp_before_ms_max, i64::MAX as u64);
     assert_eq!(defaults.compression, Compression::Producer);
-    assert_eq!(defaults.compaction_notice(), None);
 
     let set = overrides(&[
         ("retention.ms", "-1"),
@@ -283,7 +282,6 @@ fn topic_configs_are_resolved_from_overrides_and_broker_defaults() {
     assert_eq!(topic.durability, Durability::Durable);
     assert_eq!(topic.compression, Compression::Zstd(-5));
     assert_eq!(topic.timestamp_type, TimestampType::LogAppendTime);
-    assert!(topic.compaction_notice().is_some());
 
     let nothing = overrides(&[("cleanup.policy", "")]).expect("an empty policy keeps everything");
     let kept = TopicConfig::resolve(&nothing, &node.settings).cleanup;

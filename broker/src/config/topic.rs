@@ -262,13 +262,6 @@ impl TopicConfig {
             segment_ms: values.count("segment.ms"),
         }
     }
-
-    /// What to tell a person who asks for compaction, which is stored but does not run yet.
-    pub fn compaction_notice(&self) -> Option<&'static str> {
-        self.cleanup.compact.then_some(
-            "cleanup.policy=compact is stored, but compaction does not run yet: older records of a key stay readable",
-        )
-    }
 }
 
 /// The values of a topic: its overrides over the broker's defaults.

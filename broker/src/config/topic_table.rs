@@ -32,8 +32,7 @@ pub(super) static TOPIC: &[Definition] = &[
         .from(&[same("log.cleanup.policy")])
         .doc(
             "What happens to old data: delete drops whole segments by age and size, compact keeps the last \
-             record of each key, both do both, and an empty list keeps everything. Compaction is stored but \
-             does not run yet.",
+             record of each key, both do both, and an empty list keeps everything.",
         ),
     Definition::new("compression.gzip.level", Int, Some("-1"), BetweenOr(1, 9, -1), Medium)
         .from(&[same("compression.gzip.level")])
@@ -61,8 +60,7 @@ pub(super) static TOPIC: &[Definition] = &[
         .doc(
             "How long compaction keeps the markers of deleted keys, which is how long a reader from the start \
              may take.",
-        )
-        .without_meaning(Reason::Compaction),
+        ),
     Definition::new("file.delete.delay.ms", Long, Some("60000"), AtLeast(0), Medium)
         .from(&[same("log.segment.delete.delay.ms")])
         .doc("How long the files of a removed segment stay on disk before they are deleted."),
@@ -96,8 +94,7 @@ pub(super) static TOPIC: &[Definition] = &[
         .without_meaning(Reason::Tiered),
     Definition::new("max.compaction.lag.ms", Long, Some("9223372036854775807"), AtLeast(1), Medium)
         .from(&[same("log.cleaner.max.compaction.lag.ms")])
-        .doc("Longest time a record may stay uncompacted.")
-        .without_meaning(Reason::Compaction),
+        .doc("Longest time a record may stay uncompacted."),
     Definition::new("max.message.bytes", Int, Some("1048588"), AtLeast(0), Medium)
         .from(&[same("message.max.bytes")])
         .doc("Largest record batch accepted, in bytes as it comes over the network; above 8 MiB none is, whatever this says."),
@@ -124,12 +121,10 @@ pub(super) static TOPIC: &[Definition] = &[
     .doc("Whose clock a record's timestamp shows: the producer's (CreateTime) or the broker's (LogAppendTime)."),
     Definition::new("min.cleanable.dirty.ratio", Double, Some("0.5"), Fraction(0.0, 1.0), Medium)
         .from(&[same("log.cleaner.min.cleanable.ratio")])
-        .doc("Share of a log that must be uncompacted before compaction takes it up.")
-        .without_meaning(Reason::Compaction),
+        .doc("Share of a log that must be uncompacted before compaction takes it up."),
     Definition::new("min.compaction.lag.ms", Long, Some("0"), AtLeast(0), Medium)
         .from(&[same("log.cleaner.min.compaction.lag.ms")])
-        .doc("Shortest time a record stays uncompacted.")
-        .without_meaning(Reason::Compaction),
+        .doc("Shortest time a record stays uncompacted."),
     Definition::new("min.insync.replicas", Int, Some("1"), AtLeast(1), Medium)
         .from(&[same("min.insync.replicas")])
         .doc("In-sync replicas an acks=all produce needs; never more than the partition has replicas.")

@@ -394,7 +394,13 @@ impl Shard {
         self.config = Arc::new(self.config.with_settings(self.image.settings()));
         self.limit_connections();
         self.stores.set_scrub_rate(self.config.scrub_bytes_per_second / self.peers.len() as u64);
+        self.configure_compaction();
         self.config.producer_id_expiration_ms != expiration_ms
+    }
+
+    /// Tells the store what its compaction may use.
+    pub(super) fn configure_compaction(&mut self) {
+        self.stores.configure_compaction(outcome::compaction_settings(&self.config.cleaner, self.peers.len()));
     }
 
     fn attach_topic(&mut self, topic: &Arc<Topic>) {

@@ -48,6 +48,8 @@ pub enum RecordKind {
     Log = 1,
     /// A journal: [`super::record::JournalV1`].
     Journal = 2,
+    /// What compaction did to the log of the record before: [`super::record::CompactionV1`].
+    Compaction = 3,
 }
 
 /// Part of a full copy.
@@ -206,6 +208,7 @@ pub fn for_each_record(
         let kind = match (records[4], records[5]) {
             (1, RECORD_VERSION) => RecordKind::Log,
             (2, RECORD_VERSION) => RecordKind::Journal,
+            (3, RECORD_VERSION) => RecordKind::Compaction,
             (kind, version) => return Err(format!("checkpoint record of kind {kind}, version {version}")),
         };
         each(kind, record)?;

@@ -3,6 +3,7 @@
 use rkyv::rancor;
 use rkyv::{Archive, Deserialize, Serialize};
 
+use super::format::{self, RecordKind};
 use crate::{epochs, producers};
 
 /// One log, version 1. The frame around it says the version.
@@ -55,6 +56,56 @@ pub struct SegmentV1 {
     pub index_entries: u32,
     /// The chunk of the index that its file lacks, with the index's header if it has no bytes. Empty if it lacks none.
     pub index_rest: Vec<u8>,
+}
+
+/// What compaction did to a log, version 1. It follows the log's record in the same group, so that the two count
+/// together; a log that was never compacted has none.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct CompactionV1 {
+    /// Records before this offset have been compared with one another.
+    pub clean_offset: i64,
+    /// Segments that compaction wrote, and their generations.
+    pub generations: Vec<GenerationV1>,
+    /// Files of segments that were replaced, and are to be removed if they are there still.
+    pub obsolete: Vec<GenerationV1>,
+}
+
+/// One generation of a segment, version 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct GenerationV1 {
+    /// The segment's base offset.
+    pub base_offset: i64,
+    /// How often compaction wrote it.
+    pub generation: u32,
+}
+
+/// Everything a checkpoint says about one log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// The log.
+    pub log: LogV1,
+    /// What compaction did to it, if it did anything.
+    pub compaction: Option<CompactionV1>,
+}
+
+impl Recorded {
+    /// Appends the records with their heads to a group's records; says how many they are.
+    pub(crate) fn push(&self, records: &mut Vec<u8>) -> u32 {
+        format::push_record(records, RecordKind::Log, |out| encode(&self.log, out));
+        let Some(compaction) = &self.compaction else { return 1 };
+        format::push_record(records, RecordKind::Compaction, |out| encode_compaction(compaction, out));
+        2
+    }
+}
+
+fn encode_compaction(compaction: &CompactionV1, out: &mut Vec<u8>) {
+    let bytes = rkyv::to_bytes::<rancor::Error>(compaction).expect("plain data in memory can be laid out");
+    out.extend_from_slice(&bytes);
+}
+
+/// Reads the record's bytes, validated.
+pub(crate) fn decode_compaction(bytes: &[u8]) -> Result<CompactionV1, String> {
+    rkyv::from_bytes::<CompactionV1, rancor::Error>(bytes).map_err(|error| error.to_string())
 }
 
 /// The record's bytes.

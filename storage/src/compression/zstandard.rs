@@ -9,7 +9,7 @@ use super::Fault;
 /// uses) no more of it than the output produced so far.
 const WINDOW_LOG_MAX: u32 = 27;
 /// The level of Java's clients.
-const LEVEL: i32 = 3;
+pub(super) const LEVEL: i32 = 3;
 
 pub(super) struct Reader<B> {
     input: B,

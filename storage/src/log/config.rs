@@ -13,6 +13,31 @@ pub enum Durability {
     Cached,
 }
 
+/// When and how a log is compacted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Compaction {
+    /// `min.compaction.lag.ms`: no record younger than this is compacted.
+    pub lag_ms_min: u64,
+    /// `max.compaction.lag.ms`: a record older than this is compacted as soon as possible; none sets no bound.
+    pub lag_ms_max: Option<u64>,
+    /// `min.cleanable.dirty.ratio`, in millionths: the share of bytes not compacted yet that makes it worth the work.
+    pub dirty_millionths_min: u32,
+    /// `delete.retention.ms`: how long tombstones and the marks of transactions stay once they have been compacted.
+    pub delete_retention_ms: u64,
+}
+
+impl Default for Compaction {
+    /// Apache Kafka's defaults.
+    fn default() -> Self {
+        Self {
+            lag_ms_min: 0,
+            lag_ms_max: None,
+            dirty_millionths_min: 500_000,
+            delete_retention_ms: 24 * 60 * 60 * 1000,
+        }
+    }
+}
+
 /// The configuration of one log. Names follow Kafka's topic properties; extremes and units come last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogConfig {
@@ -47,10 +72,21 @@ pub struct LogConfig {
     pub timestamp_after_max_ms: i64,
     /// Whether every record needs a key: `cleanup.policy` contains `compact`.
     pub keys_required: bool,
+    /// How the log is compacted; none if `cleanup.policy` does not contain `compact`.
+    pub compaction: Option<Compaction>,
     /// `file.delete.delay.ms`: how long the files of removed segments stay.
     pub file_delete_delay_ms: u64,
     /// `producer.id.expiration.ms`: how long an idle producer is remembered.
     pub producer_id_expiration_ms: u64,
+}
+
+impl LogConfig {
+    /// When a segment is closed for its age: `segment.ms`, or earlier where its records are to be compacted earlier.
+    #[must_use]
+    pub fn roll_ms(&self) -> u64 {
+        let lag_ms_max = self.compaction.and_then(|compaction| compaction.lag_ms_max);
+        lag_ms_max.map_or(self.segment_ms, |lag_ms| lag_ms.min(self.segment_ms))
+    }
 }
 
 impl Default for LogConfig {
@@ -73,6 +109,7 @@ impl Default for LogConfig {
             timestamp_before_max_ms: i64::MAX,
             timestamp_after_max_ms: 60 * 60 * 1000,
             keys_required: false,
+            compaction: None,
             file_delete_delay_ms: 60_000,
             producer_id_expiration_ms: DAY_MS,
         }

@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::checkpoint::record::LogV1;
+use crate::checkpoint::record::{CompactionV1, GenerationV1, LogV1, Recorded};
 use crate::epochs::Epochs;
 use crate::journal::format::Body;
 use crate::journal::writer::Bytes;
@@ -26,6 +26,52 @@ use crate::tail::Tail;
 pub(crate) struct SegmentTail {
     pub(crate) base_offset: i64,
     pub(crate) tail: Tail,
+}
+
+/// Files of a segment that compaction replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Obsolete {
+    pub(crate) files: GenerationV1,
+    pub(crate) state: ObsoleteState,
+}
+
+/// How far the files of a replaced segment are on their way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ObsoleteState {
+    /// The checkpoint still has the segment: a start would look for them.
+    Wanted,
+    /// The round under way writes a record without the segment.
+    Recording,
+    /// They are to be removed when their time has come.
+    Leaving,
+}
+
+/// What compaction did to a log.
+#[derive(Debug, Default)]
+pub(crate) struct Compacted {
+    /// Records before this offset have been compared with one another.
+    pub(crate) clean_offset: i64,
+    pub(crate) obsolete: Vec<Obsolete>,
+    /// When the log is due for compaction, if it is.
+    pub(crate) due_ns: Option<u64>,
+    /// The share of it that waits to be compacted, in millionths.
+    pub(crate) dirty_millionths: u32,
+    /// Transactions were met in it: a pass has to know how they ended before it begins.
+    pub(crate) has_transactions: bool,
+    /// A stored batch was damaged: compaction leaves the log alone until the next start.
+    pub(crate) is_uncleanable: bool,
+}
+
+impl Compacted {
+    fn record(&self, segments: &VecDeque<Segment>) -> Option<CompactionV1> {
+        let compacted = segments.iter().filter(|segment| segment.generation > 0);
+        let generations: Vec<_> = compacted
+            .map(|segment| GenerationV1 { base_offset: segment.base_offset, generation: segment.generation })
+            .collect();
+        let obsolete: Vec<_> = self.obsolete.iter().map(|it| it.files).collect();
+        let is_untouched = self.clean_offset == 0 && generations.is_empty() && obsolete.is_empty();
+        (!is_untouched).then_some(CompactionV1 { clean_offset: self.clean_offset, generations, obsolete })
+    }
 }
 
 /// An entry for the journal that waits, and since when.
@@ -79,6 +125,8 @@ pub(crate) struct Log {
     pub(crate) partial_reads: u32,
     /// When the log is due for retention, if it is.
     pub(crate) due_ns: Option<u64>,
+    /// What compaction did to it, and when it is due for more.
+    pub(crate) compacted: Compacted,
 }
 
 impl Log {
@@ -111,6 +159,7 @@ impl Log {
             is_cached: false,
             partial_reads: 0,
             due_ns: None,
+            compacted: Compacted::default(),
         }
     }
 
@@ -156,10 +205,10 @@ impl Log {
     }
 
     /// What a checkpoint says about the log.
-    pub(crate) fn record(&self, order: u64) -> LogV1 {
+    pub(crate) fn record(&self, order: u64) -> Recorded {
         let active = self.segments.len().saturating_sub(1);
         let segments = self.segments.iter().enumerate();
-        LogV1 {
+        let log = LogV1 {
             id: self.id.0,
             order,
             since: self.since,
@@ -170,11 +219,14 @@ impl Log {
             segments: segments.map(|(at, it)| it.record(self.durable_bytes(it), at == active)).collect(),
             epochs: self.epochs.snapshot(),
             producers: self.producers.snapshot(),
-        }
+        };
+        Recorded { log, compaction: self.compacted.record(&self.segments) }
     }
 }
 
 /// What a checkpoint says about a deleted log.
-pub(crate) fn tombstone(id: LogId, directory: &str, order: u64) -> LogV1 {
-    LogV1 { is_deleted: true, ..Log::new(id, directory).record(order) }
+pub(crate) fn tombstone(id: LogId, directory: &str, order: u64) -> Recorded {
+    let mut record = Log::new(id, directory).record(order);
+    record.log.is_deleted = true;
+    record
 }

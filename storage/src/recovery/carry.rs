@@ -7,10 +7,7 @@ use super::found::{Found, FoundSegment};
 use super::{Recovered, identity};
 use crate::Error;
 use crate::buffer::REGION_BYTES;
-use crate::checkpoint::format::{
-    self as checkpoint_format, FLAG_FULL, FLAG_FULL_END, FileHeader, GroupPlace, RecordKind,
-};
-use crate::checkpoint::record;
+use crate::checkpoint::format::{self as checkpoint_format, FLAG_FULL, FLAG_FULL_END, FileHeader, GroupPlace};
 use crate::checkpoint::{self};
 use crate::disk::Disk;
 use crate::io::{BLOCK_BYTES, DataDirectory};
@@ -20,7 +17,7 @@ use crate::journal::writer::Start;
 use crate::journal::{self, EXTENT_BYTES, FIRST_EXTENT_BYTES, extent_path};
 use crate::log::state::{Log, SegmentTail};
 use crate::log::{Durability, LogId};
-use crate::segment::{LOGS_DIRECTORY, index_path, log_directory, segment_path};
+use crate::segment::{LOGS_DIRECTORY, compacted_index_path, compacted_path, index_path, log_directory, segment_path};
 use crate::store::{self, Identity, Store};
 use crate::tail::Tail;
 
@@ -104,6 +101,20 @@ fn remove_deleted(disk: &dyn Disk, logs: &mut BTreeMap<LogId, Found>) -> Result<
     logs.retain(|_, found| !found.is_deleted);
     for found in logs.values_mut() {
         remove_below_start(disk, found)?;
+        remove_obsolete(disk, found)?;
+    }
+    Ok(())
+}
+
+/// Removes files that compaction replaced.
+fn remove_obsolete(disk: &dyn Disk, found: &mut Found) -> Result<(), Error> {
+    for files in found.obsolete.drain(..) {
+        let (base_offset, generation) = (files.base_offset, files.generation);
+        let path = compacted_path(&found.directory, base_offset, generation);
+        let index = compacted_index_path(&found.directory, base_offset, generation);
+        for path in [path, index] {
+            disk.remove_file(&path).map_err(Error::io(&path, "remove"))?;
+        }
     }
     Ok(())
 }
@@ -111,8 +122,8 @@ fn remove_deleted(disk: &dyn Disk, logs: &mut BTreeMap<LogId, Found>) -> Result<
 fn remove_below_start(disk: &dyn Disk, found: &mut Found) -> Result<(), Error> {
     let bases: Vec<i64> = found.segments.keys().copied().collect();
     for pair in bases.windows(2).filter(|pair| pair[1] <= found.start_offset) {
-        found.segments.remove(&pair[0]);
-        for path in [segment_path(&found.directory, pair[0]), index_path(&found.directory, pair[0])] {
+        let Some(FoundSegment { segment, .. }) = found.segments.remove(&pair[0]) else { continue };
+        for path in [segment.path(&found.directory), segment.index_path(&found.directory)] {
             disk.remove_file(&path).map_err(Error::io(&path, "remove"))?;
         }
     }
@@ -321,8 +332,7 @@ fn write_base<'a>(
     let (mut records, mut count) = (Vec::new(), 0);
     for log in logs {
         let record = log.record(CARRIED_ORDER);
-        checkpoint_format::push_record(&mut records, RecordKind::Log, |out| record::encode(&record, out));
-        count += 1;
+        count += record.push(&mut records);
         if records.len() >= checkpoint_format::GROUP_BYTES_MAX {
             add(&records, count, FLAG_FULL);
             (records, count) = (Vec::new(), 0);
@@ -342,6 +352,7 @@ fn to_log(found: Found, pool: &crate::buffer::Pool) -> Log {
     log.durable_end = found.end_offset;
     log.epochs = found.epochs;
     log.producers = found.producers;
+    log.compacted.clean_offset = found.clean_offset;
     log.is_directory_journaled = true;
     log.is_directory_made = found.segments.values().any(|segment| segment.segment.is_named);
     for (base_offset, segment) in found.segments {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::Error;
 use crate::checkpoint::format::{self, FLAG_FULL_END, FileHeader, RecordKind};
-use crate::checkpoint::record::{self, LogV1};
+use crate::checkpoint::record::{self, Recorded};
 use crate::checkpoint::{DIRECTORY, Named, parse_name};
 use crate::disk::Disk;
 use crate::io::BLOCK_BYTES;
@@ -17,7 +17,7 @@ use crate::log::LogId;
 pub(super) struct Checkpoint {
     /// The start that it and the journals belong to; none if no start was ever complete.
     pub(super) incarnation: Option<u64>,
-    pub(super) logs: BTreeMap<LogId, LogV1>,
+    pub(super) logs: BTreeMap<LogId, Recorded>,
     /// From where on a journal's extents are in use.
     pub(super) starts: BTreeMap<JournalId, Start>,
     /// All files there are.
@@ -26,7 +26,7 @@ pub(super) struct Checkpoint {
 
 /// One file's records, and whether they begin with a whole copy of everything.
 struct File {
-    logs: Vec<LogV1>,
+    logs: Vec<Recorded>,
     journals: Vec<(JournalId, Start)>,
     has_full_copy: bool,
 }
@@ -76,7 +76,7 @@ fn shard_files(named: &[(Named, PathBuf)], latest: u64) -> BTreeMap<u32, BTreeMa
 
 impl Checkpoint {
     fn apply(&mut self, file: File) {
-        self.logs.extend(file.logs.into_iter().map(|log| (LogId(log.id), log)));
+        self.logs.extend(file.logs.into_iter().map(|log| (LogId(log.log.id), log)));
         self.starts.extend(file.journals);
     }
 }
@@ -102,7 +102,13 @@ fn read_file(disk: &dyn Disk, path: &Path, directory_id: [u8; 16], incarnation: 
         }
         format::for_each_record(group.records, |kind, record| {
             match kind {
-                RecordKind::Log => file.logs.push(record::decode(record)?),
+                RecordKind::Log => {
+                    file.logs.push(Recorded { log: record::decode(record)?, compaction: None });
+                }
+                RecordKind::Compaction => {
+                    let log = file.logs.last_mut().ok_or("a record of compaction without its log's")?;
+                    log.compaction = Some(record::decode_compaction(record)?);
+                }
                 RecordKind::Journal => {
                     let journal = record::decode_journal(record)?;
                     let id = JournalId { shard: journal.shard, is_cached: journal.is_cached };

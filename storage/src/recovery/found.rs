@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::Error;
 use crate::batch::{self, Batch};
-use crate::checkpoint::record::{LogV1, SegmentV1};
+use crate::checkpoint::record::{GenerationV1, Recorded, SegmentV1};
 use crate::disk::Disk;
 use crate::epochs::Epochs;
 use crate::index::{Index, MaxTimestamp, Placed};
@@ -20,7 +20,7 @@ use crate::journal::format::{self, Body, Place};
 use crate::log::LogId;
 use crate::producers::{Offsets, Producers};
 use crate::scan::{Goal, search};
-use crate::segment::{Segment, index_path, segment_path};
+use crate::segment::{Segment, index_path};
 use crate::store::DECOMPRESSED_BYTES_MAX;
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
@@ -55,6 +55,10 @@ impl FoundSegment {
 
     /// Lays bytes over what is there. False if they would leave a second hole.
     fn lay(&mut self, position: u64, data: &[u8]) -> bool {
+        if self.segment.is_closed {
+            // All of it is in its file; if it was compacted since, the batches lie elsewhere now.
+            return true;
+        }
         let skip = self.start.saturating_sub(position) as usize;
         let Some(data) = data.get(skip..).filter(|data| !data.is_empty()) else { return true };
         let position = position + skip as u64;
@@ -105,6 +109,10 @@ pub(super) struct Found {
     pub(super) segments: BTreeMap<i64, FoundSegment>,
     pub(super) epochs: Epochs,
     pub(super) producers: Producers,
+    /// Records before this offset were compacted.
+    pub(super) clean_offset: i64,
+    /// Files that compaction replaced.
+    pub(super) obsolete: Vec<GenerationV1>,
     order: u64,
     since: u64,
 }
@@ -129,13 +137,17 @@ impl Found {
             segments: BTreeMap::new(),
             epochs: Epochs::new(),
             producers: Producers::new(),
+            clean_offset: 0,
+            obsolete: Vec::new(),
             order: 0,
             since: 0,
         }
     }
 
     /// A log as a checkpoint recorded it.
-    pub(super) fn from_record(record: LogV1, disk: &dyn Disk) -> Result<Self, Error> {
+    pub(super) fn from_record(record: Recorded, disk: &dyn Disk) -> Result<Self, Error> {
+        let Recorded { log: record, compaction } = record;
+        let compaction = compaction.unwrap_or_default();
         let id = LogId(record.id);
         let damaged = |what: String| Error::corrupt(crate::checkpoint::DIRECTORY, 0, format!("log {id}: {what}"));
         let epochs =
@@ -148,6 +160,8 @@ impl Found {
             end_offset: record.end_offset,
             epochs,
             producers,
+            clean_offset: compaction.clean_offset,
+            obsolete: compaction.obsolete,
             order: record.order,
             since: record.since,
             ..Self::new(id)
@@ -159,6 +173,11 @@ impl Found {
                 segment.index = read_index(disk, &found.directory, recorded)?.map(Box::new);
             }
             found.segments.insert(recorded.base_offset, FoundSegment::new(segment, recorded.durable));
+        }
+        for GenerationV1 { base_offset, generation } in compaction.generations {
+            let compacted = found.segments.get_mut(&base_offset);
+            let compacted = compacted.ok_or_else(|| damaged(format!("it has no segment {base_offset}")))?;
+            compacted.segment.generation = generation;
         }
         Ok(found)
     }
@@ -260,7 +279,9 @@ impl Found {
     /// The segment's file is durable up to `durable`, and goes on with the image.
     fn reach(&mut self, place: Place, durable: u64, batches: &[u8], image: &[u8]) -> Result<(), String> {
         // Segments that the checkpoint does not have any more were removed by retention.
-        let Some(found) = self.segments.get_mut(&place.segment) else { return Ok(()) };
+        let Some(found) = self.segments.get_mut(&place.segment).filter(|found| !found.segment.is_closed) else {
+            return Ok(());
+        };
         found.reach(durable);
         self.lay(Place { position: durable, ..place }, image, false)?;
         let mut position = durable + image.len() as u64;
@@ -340,6 +361,7 @@ impl Found {
                 found.bytes.clear();
             }
             if !is_known {
+                found.segment.is_closed = false;
                 found.segment.bytes = place.position;
                 if let Some(index) = &mut found.segment.index {
                     index.truncate(u32::try_from(place.position).expect("a segment is smaller than 2 GiB"));
@@ -362,7 +384,7 @@ impl Found {
         let bases = self.segments.keys().copied();
         let mut next_bases: BTreeMap<i64, i64> = bases.clone().zip(bases.skip(1)).collect();
         for (&base, found) in &mut self.segments {
-            let path = segment_path(&directory, base);
+            let path = found.segment.path(&directory);
             if found.end() < found.segment.bytes {
                 let what =
                     format!("bytes up to {} were durable, and neither file nor journal has them", found.segment.bytes);
@@ -386,7 +408,8 @@ impl Found {
 
     /// Bytes `from..to` of a segment, from file and journal.
     pub(super) fn read(&self, disk: &dyn Disk, base: i64, from: u64, to: u64) -> Result<Vec<u8>, Error> {
-        read_range(disk, &segment_path(&self.directory, base), &self.segments[&base], from, to)
+        let found = &self.segments[&base];
+        read_range(disk, &found.segment.path(&self.directory), found, from, to)
     }
 }
 

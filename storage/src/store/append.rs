@@ -465,7 +465,7 @@ fn is_old(log: &Log, segment: &Segment, valid: &Valid, now_ms: i64) -> bool {
         now_ms.saturating_sub(segment.created_ms)
     };
     let jitter = jitter_ms(log.id, segment.base_offset, log.config.segment_jitter_ms);
-    u64::try_from(age).is_ok_and(|age| age > log.config.segment_ms.saturating_sub(jitter))
+    u64::try_from(age).is_ok_and(|age| age > log.config.roll_ms().saturating_sub(jitter))
 }
 
 /// Different for every segment and the same for one, so that segments begun together do not end together.

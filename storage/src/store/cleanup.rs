@@ -8,11 +8,12 @@ use std::sync::Arc;
 use super::files::FileKey;
 use super::purpose::Purpose;
 use super::{Event, Store};
+use crate::checkpoint::record::GenerationV1;
 use crate::io::Op;
 use crate::journal::format::Body;
 use crate::log::state::Log;
 use crate::log::{Durability, LogId, Now, Slot};
-use crate::segment::{index_path, log_directory, segment_path};
+use crate::segment::{compacted_index_path, compacted_path, log_directory};
 
 /// Removals started in one step.
 const REMOVALS_PER_STEP_MAX: usize = 8;
@@ -30,6 +31,7 @@ pub(super) struct Removal {
 enum What {
     Segment {
         base_offset: i64,
+        generation: u32,
         directory: Arc<str>,
     },
     /// A deleted log; goes only after its end is durable in the journal.
@@ -47,6 +49,7 @@ impl Store {
         self.fail_deferred(slot);
         self.fail_fetches_of(slot);
         self.log_mut(slot).held.clear();
+        self.unschedule_compaction(slot);
         self.push_entry(slot, Body::Delete);
         let log = self.logs[slot.index()].take().expect("a slot is used between attach and delete");
         self.by_id.remove(&log.id);
@@ -148,19 +151,35 @@ impl Store {
         let due_ns = now_ns + log.config.file_delete_delay_ms.saturating_mul(1_000_000);
         while log.segments.len() > 1 && log.segments[1].base_offset <= log.start_offset {
             let segment = log.segments.pop_front().expect("there are two");
-            let base_offset = segment.base_offset;
+            let (base_offset, generation) = (segment.base_offset, segment.generation);
             log.tails.retain(|it| it.base_offset != base_offset);
             self.damages.forget_segments(log.id, |its| its == base_offset);
             let directory = Arc::clone(&log.directory);
-            let removal = Removal { log: log.id, what: What::Segment { base_offset, directory } };
+            let removal = Removal { log: log.id, what: What::Segment { base_offset, generation, directory } };
             self.next_removal += 1;
             self.removals.insert((due_ns, self.next_removal), removal);
+            if log.config.compaction.is_some() {
+                // What a crash left of a compaction that was to replace it.
+                let what =
+                    What::Segment { base_offset, generation: generation + 1, directory: Arc::clone(&log.directory) };
+                self.next_removal += 1;
+                self.removals.insert((due_ns, self.next_removal), Removal { log: log.id, what });
+            }
         }
     }
 
     fn remove_later(&mut self, due_ns: u64, removal: Removal) {
         self.next_removal += 1;
         self.removals.insert((due_ns, self.next_removal), removal);
+    }
+
+    /// Removes the files of a segment that compaction replaced, when their time has come.
+    pub(super) fn remove_replaced(&mut self, slot: Slot, files: GenerationV1) {
+        let log = self.log(slot);
+        let due_ns = self.now.monotonic_ns + log.config.file_delete_delay_ms.saturating_mul(1_000_000);
+        let GenerationV1 { base_offset, generation } = files;
+        let what = What::Segment { base_offset, generation, directory: Arc::clone(&log.directory) };
+        self.remove_later(due_ns, Removal { log: self.log(slot).id, what });
     }
 
     /// Removes files whose time has come and that nothing uses.
@@ -183,18 +202,22 @@ impl Store {
     fn start_removal(&mut self, removal: &Removal) -> bool {
         let id = removal.log;
         match &removal.what {
-            What::Segment { base_offset, directory } => {
-                let keys = [FileKey::Segment(id, *base_offset), FileKey::Index(id, *base_offset)];
+            What::Segment { base_offset, generation, directory } => {
+                let (base_offset, generation) = (*base_offset, *generation);
+                let keys = [FileKey::segment(id, base_offset, generation), FileKey::index(id, base_offset, generation)];
                 if self.files.is_busy(|key| keys.contains(&key)) {
                     return false;
                 }
                 self.files.close_all(|key| keys.contains(&key));
-                for path in [segment_path(directory, *base_offset), index_path(directory, *base_offset)] {
+                let path = compacted_path(directory, base_offset, generation);
+                let index = compacted_index_path(directory, base_offset, generation);
+                for path in [path, index] {
                     self.files.request_name(Op::RemoveFile { path }, Purpose::Removal);
                 }
+                self.forget_obsolete(id, GenerationV1 { base_offset, generation });
             }
             What::Log { directory, after, durability } => {
-                let is_of_log = |key| matches!(key, FileKey::Segment(log, _) | FileKey::Index(log, _) if log == id);
+                let is_of_log = |key: FileKey| key.log() == Some(id);
                 if self.journal_of(*durability).durable_before() < *after || self.files.is_busy(is_of_log) {
                     return false;
                 }

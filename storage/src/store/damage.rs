@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::Store;
 use crate::log::{LogId, Slot};
-use crate::segment::segment_path;
+use crate::segment::compacted_path;
 use crate::verify::Damage;
 
 /// Places that are remembered; further ones are counted, and told again when they are met again.
@@ -106,9 +106,10 @@ impl Store {
         }
         let Some(left_out) = self.damages.takes_line(self.now.monotonic_ns) else { return };
         let log = self.log(slot);
+        let generation = log.segment_index(place.base_offset).map_or(0, |at| log.segments[at].generation);
         tracing::error!(
             directory = slot.directory().index(),
-            file = %segment_path(&log.directory, place.base_offset).display(),
+            file = %compacted_path(&log.directory, place.base_offset, generation).display(),
             position = place.position,
             bytes,
             from_offset = offset_min,

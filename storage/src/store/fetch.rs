@@ -14,13 +14,12 @@ mod ahead;
 mod take;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
 use super::Store;
 use super::damage::Place;
-use super::files::{FileKey, FileOp};
+use super::files::FileOp;
 use super::outcome::{Event, Lookup, LookupToken, Read, ReadToken, ReaderId};
 use super::purpose::Purpose;
 use crate::buffer::{Buffer, Slice};
@@ -28,11 +27,10 @@ use crate::index::{Index, Position};
 use crate::io::{BLOCK_BYTES, Done, Failure, OpenMode};
 use crate::log::{LogId, Slot};
 use crate::scan::Search;
-use crate::segment::{index_path, segment_path};
 use crate::tail::Wanted;
 use crate::verify::Damage;
 
-use ahead::Readers;
+use ahead::{File, Readers};
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
 /// Reads and lookups under way at once.
@@ -66,8 +64,9 @@ struct Task {
     slot: Slot,
     id: LogId,
     kind: Kind,
-    /// The segment.
+    /// The segment, and which of its generations `position` belongs to.
     base_offset: i64,
+    generation: u32,
     /// A batch starts here (or is looked for from here on, behind damage); none before the index was asked.
     position: Option<u64>,
     /// No offset from there on is smaller.
@@ -90,6 +89,12 @@ struct Task {
     is_narrow: bool,
     /// Places that the device could not read.
     unreadable: u32,
+}
+
+impl Task {
+    fn file(&self) -> File {
+        File { slot: self.slot, id: self.id, base_offset: self.base_offset, generation: self.generation }
+    }
 }
 
 /// All reads and lookups under way.
@@ -126,10 +131,13 @@ impl Store {
         if self.fetches.tasks.len() >= FETCHES_MAX {
             return None;
         }
-        let id = self.log(slot).id;
+        let log = self.log(slot);
+        let id = log.id;
+        let generation = log.segment_index(base_offset).map_or(0, |at| log.segments[at].generation);
         let position = match kind {
             Kind::Read { wanted, reader } => {
-                self.fetches.readers.place(reader, slot, id, base_offset, wanted.offset).map(|at| (at, wanted.offset))
+                let file = File { slot, id, base_offset, generation };
+                self.fetches.readers.place(reader, file, wanted.offset).map(|at| (at, wanted.offset))
             }
             Kind::Lookup(_) => None,
         };
@@ -140,6 +148,7 @@ impl Store {
             id,
             kind,
             base_offset,
+            generation,
             position: position.map(|(at, _)| at),
             offset_min: position.map_or(base_offset, |(_, offset)| offset),
             from: 0,
@@ -162,18 +171,19 @@ impl Store {
     /// Issues whatever the fetch needs next.
     fn advance_fetch(&mut self, number: u64) {
         let Some(task) = self.fetches.tasks.get(&number) else { return };
-        let (slot, base_offset, kind, position) = (task.slot, task.base_offset, task.kind, task.position);
-        let log = self.log(slot);
-        let Some(at) = log.segment_index(base_offset) else {
-            // Retention took the segment meanwhile.
-            let (start_offset, end_offset) = (log.start_offset, log.end_offset);
-            match kind {
-                Kind::Read { .. } => self.finish_read(number, Read::OutOfRange { start_offset, end_offset }, None),
-                Kind::Lookup(goal) => self.next_segment(number, goal, base_offset),
-            }
-            return;
+        let (slot, base_offset, kind) = (task.slot, task.base_offset, task.kind);
+        let Some(at) = self.log(slot).segment_index(base_offset) else {
+            return self.segment_is_gone(number, slot, base_offset, kind);
         };
+        let log = self.logs[slot.index()].as_deref().expect("a fetch ends with its log");
         let segment = &log.segments[at];
+        let task = self.fetches.tasks.get_mut(&number).expect("looked at above");
+        if task.generation != segment.generation {
+            // Compaction wrote it anew, and its batches lie elsewhere.
+            (task.generation, task.position, task.needed, task.stalls) = (segment.generation, None, 0, 0);
+            (task.is_behind_damage, task.is_narrow) = (false, false);
+        }
+        let position = task.position;
         let start = Position { position: 0, offset: base_offset };
         let found = match (position, &segment.index) {
             (Some(_), _) => None,
@@ -192,6 +202,23 @@ impl Store {
             return if is_damage { self.refuse_read(number) } else { self.end_of_segment(number) };
         }
         self.fetch_bytes(number, position);
+    }
+
+    /// The segment was removed, by retention, or because compaction joined it with the one before.
+    fn segment_is_gone(&mut self, number: u64, slot: Slot, base_offset: i64, kind: Kind) {
+        let log = self.log(slot);
+        let (start_offset, end_offset) = (log.start_offset, log.end_offset);
+        let segment_of = |offset| log.segment_at(offset).map(|at| log.segments[at].base_offset);
+        match kind {
+            Kind::Read { wanted, .. } => match segment_of(wanted.offset).filter(|_| wanted.offset >= start_offset) {
+                Some(joined) => self.go_to_segment(number, joined),
+                None => self.finish_read(number, Read::OutOfRange { start_offset, end_offset }, None),
+            },
+            Kind::Lookup(goal) => {
+                let from = segment_of(base_offset).unwrap_or(base_offset);
+                self.next_segment(number, goal, from);
+            }
+        }
     }
 
     fn end_of_segment(&mut self, number: u64) {
@@ -240,13 +267,14 @@ impl Store {
         let (slot, id, base_offset) = (task.slot, task.id, task.base_offset);
         let log = self.log(slot);
         let at = log.segment_index(base_offset).expect("just looked at");
-        let bytes = log.segments[at].index_bytes as usize;
-        let directory = Arc::clone(&log.directory);
+        let segment = &log.segments[at];
+        let bytes = segment.index_bytes as usize;
+        let (key, path) = (segment.index_key(id), segment.index_path(&log.directory));
         let buffer = if bytes <= BATCH_READ_BYTES_MAX { self.allocate(bytes) } else { None };
         let Some(buffer) = buffer else { return self.finish_busy(number) };
         self.files.request(
-            FileKey::Index(id, base_offset),
-            || index_path(&directory, base_offset),
+            key,
+            || path,
             OpenMode { create: false, write: true, direct: false },
             FileOp::Read { position: 0, buffer },
             Purpose::Fetch(number),
@@ -255,9 +283,10 @@ impl Store {
 
     fn index_read(&mut self, number: u64, buffer: &Buffer, length: usize) {
         let task = &self.fetches.tasks[&number];
-        let (slot, id, base_offset) = (task.slot, task.id, task.base_offset);
+        let (slot, id, base_offset, generation) = (task.slot, task.id, task.base_offset, task.generation);
         let log = self.log_mut(slot);
-        let Some(at) = log.segment_index(base_offset) else { return self.advance_fetch(number) };
+        let at = log.segment_index(base_offset).filter(|&at| log.segments[at].generation == generation);
+        let Some(at) = at else { return self.advance_fetch(number) };
         let bytes = (log.segments[at].index_bytes as usize).min(length);
         match Index::parse(&buffer[..bytes], base_offset) {
             Ok(index) => {
@@ -310,7 +339,8 @@ impl Store {
         let log = self.log(slot);
         let at = log.segment_index(base_offset).expect("just looked at");
         let durable = log.durable_bytes(&log.segments[at]);
-        let directory = Arc::clone(&log.directory);
+        let segment = &log.segments[at];
+        let (key, path) = (segment.key(id), segment.path(&log.directory));
         if from >= durable {
             let tail = log.tail_of(base_offset).expect("what is not durable is in memory");
             let copied = tail.copy(from, &mut buffer);
@@ -326,8 +356,8 @@ impl Store {
         task.covers_partial = covers_partial;
         self.log_mut(slot).partial_reads += u32::from(covers_partial);
         self.files.request(
-            FileKey::Segment(id, base_offset),
-            || segment_path(&directory, base_offset),
+            key,
+            || path,
             OpenMode { create: false, write: true, direct: self.options.direct },
             FileOp::Read { position: from, buffer },
             Purpose::Fetch(number),
@@ -338,7 +368,7 @@ impl Store {
     pub(super) fn fetched(&mut self, number: u64, result: Result<Done, Failure>) {
         let Some(task) = self.fetches.tasks.get_mut(&number) else { return };
         let (slot, base_offset, position) = (task.slot, task.base_offset, task.position);
-        let (from, durable) = (task.from, task.durable);
+        let (from, durable, generation) = (task.from, task.durable, task.generation);
         let covers_partial = std::mem::take(&mut task.covers_partial);
         let log = self.logs[slot.index()].as_deref_mut().expect("a fetch ends with its log");
         log.partial_reads -= u32::from(covers_partial);
@@ -348,7 +378,7 @@ impl Store {
             Err(failure) => return self.read_failed(number, failure),
         };
         let Some(position) = position else { return self.index_read(number, &buffer, length) };
-        if log.segment_index(base_offset).is_none() {
+        if log.segment_index(base_offset).is_none_or(|at| log.segments[at].generation != generation) {
             return self.advance_fetch(number);
         }
         // Bytes behind the durable part may have been in the middle of being written.

@@ -25,10 +25,36 @@ pub(crate) enum FileKey {
     Segment(LogId, i64),
     /// The index of a segment.
     Index(LogId, i64),
+    /// A segment that compaction wrote, by its base offset and generation.
+    Compacted(LogId, i64, u32),
+    /// The index of such a segment.
+    CompactedIndex(LogId, i64, u32),
     /// A journal extent, by the store's own number.
     Extent(u64),
     /// A checkpoint file, by its generation.
     Checkpoint(u32),
+}
+
+impl FileKey {
+    /// A segment of any generation.
+    pub(crate) fn segment(log: LogId, base_offset: i64, generation: u32) -> Self {
+        if generation == 0 { Self::Segment(log, base_offset) } else { Self::Compacted(log, base_offset, generation) }
+    }
+
+    /// The index of a segment of any generation.
+    pub(crate) fn index(log: LogId, base_offset: i64, generation: u32) -> Self {
+        if generation == 0 { Self::Index(log, base_offset) } else { Self::CompactedIndex(log, base_offset, generation) }
+    }
+
+    /// The log that it belongs to, if it belongs to one.
+    pub(crate) fn log(self) -> Option<LogId> {
+        match self {
+            Self::Segment(log, _) | Self::Index(log, _) | Self::Compacted(log, ..) | Self::CompactedIndex(log, ..) => {
+                Some(log)
+            }
+            Self::Extent(_) | Self::Checkpoint(_) => None,
+        }
+    }
 }
 
 /// An operation on an open file.

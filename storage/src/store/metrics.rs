@@ -4,6 +4,7 @@ use super::Store;
 use crate::journal::writer;
 use crate::latency::Distribution;
 
+pub use super::compaction::Counted;
 pub use super::damage::Counted as Damage;
 pub use super::large::Counted as Large;
 pub use super::scrub::Counted as Scrub;
@@ -17,6 +18,8 @@ pub struct Snapshot {
     pub cached_journal: Journal,
     /// Large appends that went straight to their segments.
     pub large: Large,
+    /// Compaction of its logs.
+    pub compaction: Compaction,
     /// Rounds from tails to segments that ended with a checkpoint.
     pub checkpoints: u64,
     /// Rounds that were given up and begun anew.
@@ -52,6 +55,35 @@ pub struct Journal {
     pub used_extents: usize,
 }
 
+/// Compaction since the start, and what waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Compaction {
+    /// What was done.
+    pub counted: Counted,
+    /// The largest share of a log that waits to be compacted, in millionths of its bytes that may be.
+    pub dirtiest_millionths: u32,
+    /// Logs left alone because a damaged batch was met in them.
+    pub uncleanable: u64,
+    /// Memory in use.
+    pub memory_bytes: usize,
+}
+
+impl Compaction {
+    fn add(&mut self, other: Self) {
+        let (all, more) = (&mut self.counted, other.counted);
+        all.passes += more.passes;
+        all.failed += more.failed;
+        all.read_bytes += more.read_bytes;
+        all.written_bytes += more.written_bytes;
+        all.replaced_bytes += more.replaced_bytes;
+        all.records += more.records;
+        all.dropped_records += more.dropped_records;
+        self.dirtiest_millionths = self.dirtiest_millionths.max(other.dirtiest_millionths);
+        self.uncleanable += other.uncleanable;
+        self.memory_bytes += other.memory_bytes;
+    }
+}
+
 /// A bounded memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Memory {
@@ -74,6 +106,7 @@ impl Snapshot {
             memory.budget_bytes += more.budget_bytes;
         }
         self.is_disk_full |= other.is_disk_full;
+        self.compaction.add(other.compaction);
         self.damage.add(other.damage);
         self.scrub.add(other.scrub);
     }
@@ -102,6 +135,12 @@ impl Store {
             durable_journal: self.durable_journal.metrics(now_ns),
             cached_journal: self.cached_journal.metrics(now_ns),
             large: self.large.counted(),
+            compaction: Compaction {
+                counted: self.compaction.counted(),
+                dirtiest_millionths: self.compaction.dirtiest_millionths(),
+                uncleanable: self.compaction.uncleanable(),
+                memory_bytes: self.compaction.memory_bytes(),
+            },
             checkpoints,
             checkpoints_failed,
             tails: memory(&self.tails),

@@ -1,5 +1,6 @@
 //! What the requests in flight are for.
 
+use super::compaction::Piece;
 use crate::log::{Durability, LogId, Slot};
 
 /// What to do when a request ends.
@@ -19,6 +20,8 @@ pub(crate) enum Purpose {
     Scrub,
     /// A log's last block, for an append.
     LastBlock(Slot, LogId),
+    /// A piece of compaction.
+    Compaction(Piece),
     /// Files of a deleted log or segment; failures are tried again at the next start.
     Removal,
     /// The size of the file system.

@@ -7,7 +7,7 @@ use super::files::{FileKey, FileOp, Files};
 use super::purpose::Purpose;
 use crate::buffer::Pool;
 use crate::checkpoint::format::{self, FLAG_FULL, FLAG_FULL_END, FileHeader, GROUP_BYTES_MAX, GroupPlace, RecordKind};
-use crate::checkpoint::record::{self, JournalV1, LogV1};
+use crate::checkpoint::record::{self, JournalV1, Recorded};
 use crate::checkpoint::{DIRECTORY, shard_path};
 use crate::io::{BLOCK_BYTES, Durability, Op, OpenMode};
 
@@ -66,12 +66,12 @@ impl Writer {
     }
 
     /// Takes records to add to the file.
-    pub(super) fn begin(&mut self, records: &[LogV1], journals: &[JournalV1]) {
+    pub(super) fn begin(&mut self, records: &[Recorded], journals: &[JournalV1]) {
         self.groups = group(records, journals, 0);
     }
 
     /// Takes the records of all logs, for a new file.
-    pub(super) fn begin_full_copy(&mut self, records: &[LogV1], journals: &[JournalV1]) {
+    pub(super) fn begin_full_copy(&mut self, records: &[Recorded], journals: &[JournalV1]) {
         self.groups = group(records, journals, FLAG_FULL);
         let last = self.groups.back_mut().expect("a full copy has a last group");
         last.flags |= FLAG_FULL_END;
@@ -140,12 +140,11 @@ impl Writer {
     }
 }
 
-fn group(records: &[LogV1], journals: &[JournalV1], flags: u16) -> VecDeque<Group> {
+fn group(records: &[Recorded], journals: &[JournalV1], flags: u16) -> VecDeque<Group> {
     let mut groups = VecDeque::new();
     let mut current = Group { flags, count: 0, records: Vec::new() };
     for log in records {
-        format::push_record(&mut current.records, RecordKind::Log, |out| record::encode(log, out));
-        current.count += 1;
+        current.count += log.push(&mut current.records);
         if current.records.len() >= GROUP_BYTES_MAX {
             groups.push_back(std::mem::replace(&mut current, Group { flags, count: 0, records: Vec::new() }));
         }

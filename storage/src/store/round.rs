@@ -392,6 +392,8 @@ impl Store {
             // Not when the records are taken: entries that follow may be durable before them.
             if let Some(log) = self.log_if(slot, id) {
                 log.is_directory_journaled = true;
+                self.obsolete_recorded(slot, id, true);
+                self.schedule_compaction(slot);
             }
         }
         self.rounds.counted.0 += 1;
@@ -410,6 +412,7 @@ impl Store {
             self.cached_journal.distrust();
         }
         self.rounds.rolled.extend(round.logs.iter().map(|&(slot, _)| slot));
+        round.logs.iter().for_each(|&(slot, id)| self.obsolete_recorded(slot, id, false));
         self.rounds.deleted.extend(round.deleted);
         self.rounds.is_memory_spent |= round.is_memory_spent;
         self.rounds.not_before_ns = self.now.monotonic_ns + RETRY_NS;

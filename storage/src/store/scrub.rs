@@ -16,7 +16,7 @@ use super::files::{FileKey, FileOp};
 use super::purpose::Purpose;
 use crate::io::{BLOCK_BYTES, Done, Failure, OpenMode};
 use crate::log::{LogId, Slot};
-use crate::segment::segment_path;
+use crate::segment::compacted_path;
 use crate::verify::{Bounds, Damage, Piece, Walk};
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
@@ -52,7 +52,8 @@ struct Reading {
     slot: Slot,
     log: LogId,
     base_offset: i64,
-    /// Its size when the pass came to it; with another one it is another segment.
+    /// Its generation and size when the pass came to it; with others it is another segment.
+    generation: u32,
     bytes: u64,
     position: u64,
     offset_min: i64,
@@ -175,6 +176,7 @@ impl Store {
                         slot: Slot::new(self.identity.directory, at),
                         log: log.id,
                         base_offset: segment.base_offset,
+                        generation: segment.generation,
                         bytes: segment.bytes,
                         position: 0,
                         offset_min: segment.base_offset,
@@ -193,7 +195,9 @@ impl Store {
     fn is_still_there(&mut self, reading: &Reading) -> bool {
         let Some(log) = self.log_if(reading.slot, reading.log) else { return false };
         let segment = log.segment_index(reading.base_offset).map(|at| &log.segments[at]);
-        segment.is_some_and(|segment| segment.is_closed && segment.bytes == reading.bytes)
+        segment.is_some_and(|segment| {
+            segment.is_closed && (segment.generation, segment.bytes) == (reading.generation, reading.bytes)
+        })
     }
 
     fn scrub_on(&mut self, reading: Reading) {
@@ -217,8 +221,8 @@ impl Store {
         let directory = Arc::clone(&self.log(reading.slot).directory);
         let direct = self.options.direct;
         self.files.request(
-            FileKey::Segment(reading.log, reading.base_offset),
-            || segment_path(&directory, reading.base_offset),
+            FileKey::segment(reading.log, reading.base_offset, reading.generation),
+            || compacted_path(&directory, reading.base_offset, reading.generation),
             OpenMode { create: false, write: true, direct },
             FileOp::Read { position: from, buffer },
             Purpose::Scrub,
@@ -251,7 +255,7 @@ impl Store {
         };
         if read.position >= read.bytes {
             self.scrub.reading = None;
-            self.files.close(FileKey::Segment(read.log, read.base_offset));
+            self.files.close(FileKey::segment(read.log, read.base_offset, read.generation));
         } else {
             self.scrub.reading = Some(read);
         }

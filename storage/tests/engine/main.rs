@@ -1,5 +1,6 @@
 //! The engine on real files.
 
+mod compaction;
 mod damage;
 #[cfg(feature = "planted-faults")]
 mod faults;

@@ -7,14 +7,11 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::connect::Connect;
-use super::failure::{Failure, Outcome, note};
+use super::failure::{Failure, Outcome};
 use super::output::{Done, Output, OutputArgs, count, list, print, print_json, table};
 use super::text::name_value;
 use crate::client::admin::{self, Config, NewTopic, TopicPartition};
 use crate::client::{Cluster, Code, Error, Isolation, Topic};
-
-/// What a broker's documentation of a property says when it stores the property without acting on it.
-const STORED_ONLY: &str = "does not run yet";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -184,13 +181,6 @@ fn create_each(args: &CreateArgs, done: &mut Done) -> Outcome {
             "replicas": topic.map(replicas),
         });
         done.tell(&format!("created topic {name}{size}"), document)?;
-        if args.config.iter().any(|(name, _)| name == "cleanup.policy") {
-            for config in admin::topic_configs(&mut cluster, name)? {
-                if let Some(text) = stored_only(&config) {
-                    note(text);
-                }
-            }
-        }
     }
     Ok(())
 }
@@ -203,16 +193,6 @@ fn size(topic: &Topic) -> String {
 /// Replicas of each of its partitions.
 fn replicas(topic: &Topic) -> usize {
     topic.partitions.first().map_or(0, |partition| partition.replicas.len())
-}
-
-/// The note that a topic's compaction is only stored, where its broker says so in the property's documentation. Other
-/// brokers compact, and their documentation does not say that.
-fn stored_only(config: &Config) -> Option<String> {
-    let compacts = config.name == "cleanup.policy" && config.value.as_deref().is_some_and(|v| v.contains("compact"));
-    let said =
-        config.documentation.as_deref().unwrap_or_default().split_inclusive(". ").find(|s| s.contains(STORED_ONLY));
-    said.filter(|_| compacts)
-        .map(|sentence| format!("cleanup.policy={}: {}", config.value.as_deref().unwrap_or_default(), sentence.trim()))
 }
 
 fn list_topics(args: &ListArgs) -> Outcome {
@@ -339,9 +319,6 @@ fn to_text(described: &Described, all_configs: bool) -> String {
         let origin = if config.is_default() || config.is_of_topic() { "" } else { "  (from the broker)" };
         text += &format!("  {}={}{origin}\n", config.name, config.value.as_deref().unwrap_or("[hidden]"));
     }
-    for sentence in configs.iter().filter_map(stored_only) {
-        text += &format!("\nnote: {sentence}\n");
-    }
     text
 }
 
@@ -365,24 +342,4 @@ fn delete_each(args: &DeleteArgs, done: &mut Done) -> Outcome {
         done.tell(&format!("deleted topic {name}"), json!({"name": name, "deleted": true}))?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn config(value: &str, documentation: &str) -> Config {
-        Config::new("cleanup.policy", Some(value), Some(documentation))
-    }
-
-    #[test]
-    fn a_policy_that_the_broker_only_stores_is_pointed_out() {
-        let text = "What happens to old data. Compaction is stored but does not run yet.";
-        assert_eq!(
-            stored_only(&config("compact,delete", text)).as_deref(),
-            Some("cleanup.policy=compact,delete: Compaction is stored but does not run yet.")
-        );
-        assert_eq!(stored_only(&config("delete", text)), None);
-        assert_eq!(stored_only(&config("compact", "Compacts.")), None);
-    }
 }

@@ -209,16 +209,6 @@ fn creating_a_topic_answers_its_id_and_every_config() {
 }
 
 #[test]
-fn compaction_is_accepted_with_a_note_that_it_does_not_run_yet() {
-    let mut node = Node::new(&[]);
-    let topics = vec![creation("k", 1, 1, &[("cleanup.policy", "compact")])];
-    let (response, _) =
-        create_topics(&create::Request { topics, ..Default::default() }, 7, &mut node.controller, NOW_MS);
-    assert_eq!(response.topics[0].error_code, 0);
-    assert!(response.topics[0].error_message.as_deref().expect("a note").contains("does not run yet"));
-}
-
-#[test]
 fn refused_topics_get_kafkas_codes_and_a_message() {
     let mut node = Node::new(&[]);
     let assigned = |partition_index, broker_ids| create::RequestTopics {

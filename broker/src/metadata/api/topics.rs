@@ -61,8 +61,7 @@ fn created_topic(topic: &Topic, version: i16, settings: &Settings) -> create::Re
         name: topic.name.to_string().into(),
         topic_id: topic.id,
         error_code: ErrorCode::None.code(),
-        // A note beside success: what was asked for and does not run yet.
-        error_message: topic.config.compaction_notice().map(Into::into),
+        error_message: None,
         topic_config_error_code: ErrorCode::None.code(),
         num_partitions: i32::try_from(topic.partitions.len()).expect("bounded by one request"),
         replication_factor: i16::try_from(topic.partitions[0].replicas.len()).expect("bounded by the brokers"),

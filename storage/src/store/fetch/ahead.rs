@@ -14,12 +14,19 @@ use crate::tail::{Run, Wanted, take_batches};
 /// Readers whose place is remembered.
 const READERS_MAX: usize = 1024;
 
-/// What is left of a reader's last read.
-#[derive(Debug)]
-pub(super) struct Ahead {
+/// A segment's file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct File {
     pub(super) slot: Slot,
     pub(super) id: LogId,
     pub(super) base_offset: i64,
+    pub(super) generation: u32,
+}
+
+/// What is left of a reader's last read.
+#[derive(Debug)]
+pub(super) struct Ahead {
+    pub(super) file: File,
     /// The next offset, and where its batch starts.
     pub(super) offset: i64,
     pub(super) position: u64,
@@ -51,10 +58,9 @@ impl Readers {
     }
 
     /// Where in a segment the reader's next batch starts, if it goes on at `offset`.
-    pub(super) fn place(&self, reader: ReaderId, slot: Slot, id: LogId, segment: i64, offset: i64) -> Option<u64> {
+    pub(super) fn place(&self, reader: ReaderId, file: File, offset: i64) -> Option<u64> {
         let ahead = self.by_id.get(&reader)?;
-        let is_there = (ahead.slot, ahead.id, ahead.base_offset, ahead.offset) == (slot, id, segment, offset);
-        is_there.then_some(ahead.position)
+        ((ahead.file, ahead.offset) == (file, offset)).then_some(ahead.position)
     }
 
     /// Gives up the memory of what readers may want next; their places stay known.
@@ -72,20 +78,25 @@ impl Store {
         wanted: Wanted,
         out: &mut Vec<Slice>,
     ) -> Option<Read> {
-        let id = self.log(slot).id;
+        let log = self.logs[slot.index()].as_deref().expect("the slot is in use");
         let ahead = self.fetches.readers.by_id.get_mut(&reader)?;
-        if (ahead.slot, ahead.id, ahead.offset) != (slot, id, wanted.offset) {
+        if (ahead.file.slot, ahead.file.id, ahead.offset) != (slot, log.id, wanted.offset) {
             return None;
         }
         let rest = ahead.rest.take()?;
+        let File { base_offset, generation, .. } = ahead.file;
+        if log.segment_index(base_offset).is_none_or(|at| log.segments[at].generation != generation) {
+            // Compaction may have taken out what it begins with.
+            return None;
+        }
         let run = take_batches(&rest, wanted);
         if run.end == run.start {
             return run.is_cut.then_some(Read::Empty);
         }
-        let (base_offset, position) = (ahead.base_offset, ahead.position);
+        let (file, position) = (ahead.file, ahead.position);
         let run = self.intact(slot, base_offset, position, wanted.offset, &rest, run)?;
         out.push(rest.slice(run.start..run.end));
-        let ahead = Ahead { slot, id, base_offset, offset: run.next_offset, position, rest: None };
+        let ahead = Ahead { file, offset: run.next_offset, position, rest: None };
         self.keep_rest(reader, ahead, &rest, run);
         Some(Read::Ready { bytes: run.end - run.start, next_offset: run.next_offset })
     }

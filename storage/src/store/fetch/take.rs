@@ -62,13 +62,14 @@ impl Store {
 
     fn take_read(&mut self, number: u64, position: u64, bytes: &Slice, wanted: Wanted, reader: ReaderId) -> Step {
         let task = &self.fetches.tasks[&number];
-        let (slot, id, base_offset, offset_min) = (task.slot, task.id, task.base_offset, task.offset_min);
+        let (slot, base_offset, offset_min) = (task.slot, task.base_offset, task.offset_min);
+        let file = task.file();
         let run = take_batches(bytes, wanted);
         if run.end > run.start {
             let Some(run) = self.intact(slot, base_offset, position, offset_min, bytes, run) else {
                 return self.take_care(number);
             };
-            let ahead = Ahead { slot, id, base_offset, offset: run.next_offset, position, rest: None };
+            let ahead = Ahead { file, offset: run.next_offset, position, rest: None };
             self.keep_rest(reader, ahead, bytes, run);
             let ready = Read::Ready { bytes: run.end - run.start, next_offset: run.next_offset };
             return Step::Read(ready, Some(bytes.slice(run.start..run.end)));
@@ -114,7 +115,7 @@ impl Store {
             }
             Met::Wanted { at } => {
                 let task = &self.fetches.tasks[&number];
-                let (slot, id, base_offset) = (task.slot, task.id, task.base_offset);
+                let (slot, base_offset, file) = (task.slot, task.base_offset, task.file());
                 let run = take_batches(&bytes[at..], wanted);
                 if run.end == run.start {
                     return Step::Read(Read::Empty, None);
@@ -122,7 +123,7 @@ impl Store {
                 let run = Run { start: at + run.start, end: at + run.end, ..run };
                 let intact = self.intact(slot, base_offset, position, i64::MIN, bytes, run);
                 let run = intact.expect("its first batch was found to be intact");
-                let ahead = Ahead { slot, id, base_offset, offset: run.next_offset, position, rest: None };
+                let ahead = Ahead { file, offset: run.next_offset, position, rest: None };
                 self.keep_rest(reader, ahead, bytes, run);
                 let ready = Read::Ready { bytes: run.end - run.start, next_offset: run.next_offset };
                 Step::Read(ready, Some(bytes.slice(run.start..run.end)))

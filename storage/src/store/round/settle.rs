@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::Drained;
-use crate::checkpoint::record::{JournalV1, LogV1};
+use crate::checkpoint::record::{JournalV1, Recorded};
 use crate::io::BLOCK_BYTES;
 use crate::journal::Journal;
 use crate::journal::format::{Body, Place};
@@ -28,6 +28,7 @@ impl Store {
             }
         }
         self.take_records(&slots);
+        self.record_obsolete(&slots);
         for slot in slots {
             let log = self.log_mut(slot);
             log.is_referred = false;
@@ -83,7 +84,7 @@ impl Store {
 
     /// Records of the logs deleted since the last round and during this one: nothing else tells of them when the
     /// extents are freed. A file written anew says so again of those before.
-    fn records_of_deleted(&mut self, order: u64, is_full_copy: bool) -> Vec<LogV1> {
+    fn records_of_deleted(&mut self, order: u64, is_full_copy: bool) -> Vec<Recorded> {
         let round = self.rounds.active.as_mut().expect("a round is under way");
         round.deleted.append(&mut self.rounds.deleted);
         let before = self.rounds.tombstones.iter().filter(|_| is_full_copy);
