@@ -9,11 +9,13 @@
 //! - [`config`]: every property, from the command line to what a log goes by
 //! - [`admin`]: metrics and health over HTTP
 //! - [`assemble`], [`node`], [`listen`]: from a data directory and a configuration to a running node
+//! - [`directory`]: what is known of a data directory
 //! - [`error_code`] and `outcome`: Kafka's error codes, and the one place where outcomes become codes
 
 pub mod admin;
 pub mod assemble;
 pub mod config;
+pub mod directory;
 pub mod driver;
 pub mod error_code;
 pub mod group;

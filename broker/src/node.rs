@@ -6,12 +6,14 @@ use std::net::{TcpListener, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
-use storage::disk::Directory;
+use storage::disk::{Directory, Disk};
+use storage::io::DataDirectory;
 use storage::store;
 
 use crate::admin::Admin;
-use crate::assemble::{self, Plan, assemble};
+use crate::assemble::{self, Found, Plan, assemble};
 use crate::config::{Bind, Durability, Listener, NodeConfig};
+use crate::directory::Opened;
 use crate::driver::ring::{self, StartupError};
 use crate::listen;
 use crate::metadata::Image;
@@ -43,15 +45,10 @@ pub enum Error {
     },
     /// An address cannot be served.
     Listen(listen::Error),
-    /// Several data directories were named.
-    SeveralDirectories(Vec<PathBuf>),
-    /// The data directory cannot be opened or recovered.
-    Data {
-        /// The directory.
-        directory: PathBuf,
-        /// Why.
-        cause: assemble::Error,
-    },
+    /// More data directories were named than a node can have.
+    TooManyDirectories(usize),
+    /// A data directory cannot be opened or recovered.
+    Data(assemble::Error),
     /// The operating system refused something else.
     System {
         /// What was wanted.
@@ -71,12 +68,10 @@ impl fmt::Display for Error {
                 write!(f, "the host of {endpoint} cannot be resolved ({cause}): name an address of this machine")
             }
             Error::Listen(error) => error.fmt(f),
-            Error::SeveralDirectories(directories) => write!(
-                f,
-                "{} data directories are named; this version serves one: name one with --data",
-                directories.len()
-            ),
-            Error::Data { directory, cause } => write!(f, "data directory {}: {cause}", directory.display()),
+            Error::TooManyDirectories(count) => {
+                write!(f, "{count} data directories are named; a node has {} at the most", DataDirectory::COUNT_MAX)
+            }
+            Error::Data(error) => error.fmt(f),
             Error::System { what, cause } => write!(f, "no {what}: {cause}"),
             Error::Shard(error) => error.fmt(f),
         }
@@ -92,8 +87,8 @@ pub struct Serving {
     pub addresses: Vec<std::net::SocketAddr>,
     /// The cluster's id.
     pub cluster_id: String,
-    /// Absolute path of the data directory.
-    pub directory: PathBuf,
+    /// The data directories that are in use, as absolute paths.
+    pub directories: Vec<PathBuf>,
     /// How many shards there are.
     pub shards: usize,
     /// Whether files bypass the page cache.
@@ -112,15 +107,12 @@ pub fn run(config: NodeConfig, serving: impl FnOnce(&Serving)) -> Result<(), Err
     let signals = ring::signals::Signals::block().map_err(system("signal handling"))?;
     let limits = ring::limits::raise().map_err(system("resource limits"))?;
     ring::probe().map_err(Error::Kernel)?;
-    let [directory] = config.data_dirs.as_slice() else {
-        return Err(Error::SeveralDirectories(config.data_dirs));
-    };
+    if config.data_dirs.len() > DataDirectory::COUNT_MAX {
+        return Err(Error::TooManyDirectories(config.data_dirs.len()));
+    }
     let bound = bind_all(&config.listeners)?;
     let mut admin = start_admin(&config.admin)?;
-    let failed = |cause: assemble::Error| Error::Data { directory: directory.clone(), cause };
-    let disk = Directory::open(directory).map_err(|error| failed(error.into()))?;
-    let root = disk.root().to_path_buf();
-    let direct = direct_io_works(&root);
+    let mut held: Vec<Held> = config.data_dirs.iter().map(|path| Held::open(path)).collect();
     let cores = pump::cores::available();
     let shards = config.shards.map_or(cores.len(), usize::from).max(1);
     let addresses: Vec<_> = bound.iter().filter_map(|(_, listener)| listener.local_addr().ok()).collect();
@@ -135,17 +127,21 @@ pub fn run(config: NodeConfig, serving: impl FnOnce(&Serving)) -> Result<(), Err
     }));
     let plan = Plan {
         shards,
-        options: store_options(&config, shards, &root, direct, limits.open_files),
         listeners: Arc::new(listeners.collect()),
         seed: entropy().map_err(system("random seed"))?,
         ready: Some(told),
         // Clients see the directory's path, which means something to them only if it is absolute.
-        config: Arc::new(NodeConfig { data_dirs: vec![root.clone()], ..config.clone() }),
+        config: Arc::new(NodeConfig { data_dirs: held.iter().map(|it| it.path.clone()).collect(), ..config.clone() }),
     };
-    let made = assemble(&disk, plan).map_err(failed)?;
+    let memory = Share { directories: held.len() as u64, shards: shards as u64, open_files: limits.open_files };
+    let is_direct = held.iter().all(|it| it.direct);
+    let found = held.iter_mut().map(|it| it.found(&config, memory)).collect();
+    let made = assemble(found, plan).map_err(Error::Data)?;
     let sockets: Vec<TcpListener> = bound.into_iter().map(|(_, listener)| listener).collect();
-    let pumps = pump::Config { directories: vec![Some(root.clone())], listeners: sockets, cores };
-    let node = start_shards(pumps, made, admin.as_mut())?;
+    let in_use = |it: &Opened| it.offline.is_none().then(|| it.path.clone());
+    let roots: Vec<Option<PathBuf>> = made.directories.iter().map(in_use).collect();
+    let pumps = pump::Config { directories: roots.clone(), listeners: sockets, cores };
+    let node = start_shards(pumps, made.shards, admin.as_mut())?;
     let (stopper, farewell) = (node.stopper(), admin.as_ref().map(Admin::farewell));
     let stop = move || {
         if let Some(farewell) = &farewell {
@@ -160,9 +156,9 @@ pub fn run(config: NodeConfig, serving: impl FnOnce(&Serving)) -> Result<(), Err
         serving(&Serving {
             addresses,
             cluster_id,
-            directory: root,
+            directories: roots.into_iter().flatten().collect(),
             shards,
-            direct,
+            direct: is_direct,
             durability,
             admin: admin_addresses,
         });
@@ -174,8 +170,48 @@ pub fn run(config: NodeConfig, serving: impl FnOnce(&Serving)) -> Result<(), Err
     if let Some(admin) = admin {
         admin.stop();
     }
-    drop(disk);
+    drop(held);
     Ok(())
+}
+
+/// A data directory, and the lock on it for as long as the node runs.
+struct Held {
+    /// Absolute where it could be opened: clients see it, and a relative path means nothing to them.
+    path: PathBuf,
+    disk: Option<Directory>,
+    /// Why there is none.
+    cause: Option<storage::Error>,
+    /// Whether files bypass the page cache.
+    direct: bool,
+}
+
+/// Among whom the node's memory and files are shared out.
+#[derive(Debug, Clone, Copy)]
+struct Share {
+    directories: u64,
+    shards: u64,
+    open_files: u64,
+}
+
+impl Held {
+    fn open(path: &Path) -> Self {
+        match Directory::open(path) {
+            Ok(disk) => {
+                let path = disk.root().to_path_buf();
+                Self { direct: direct_io_works(&path), path, disk: Some(disk), cause: None }
+            }
+            Err(cause) => Self { path: path.to_path_buf(), disk: None, cause: Some(cause), direct: true },
+        }
+    }
+
+    fn found(&mut self, config: &NodeConfig, share: Share) -> Found<'_> {
+        let options = store_options(config, share, &self.path, self.direct);
+        let disk = match (&self.disk, self.cause.take()) {
+            (Some(disk), _) => Ok(disk as &dyn Disk),
+            (None, cause) => Err(cause.expect("it is open or failed, and is asked once")),
+        };
+        Found { path: self.path.clone(), disk, options }
+    }
 }
 
 /// Serves the admin endpoint from now on, so that it can say that the node starts. It stops by itself if the start
@@ -280,15 +316,16 @@ fn sync_all_works(root: &Path) -> bool {
     of_root.max_by_key(|&(length, _)| length).is_some_and(|(_, kind)| SYNC_ALL_WORKS_ON.contains(&kind))
 }
 
-fn store_options(config: &NodeConfig, shards: usize, root: &Path, direct: bool, open_files: u64) -> store::Options {
-    let memory = config.memory_bytes.unwrap_or(MEMORY_DEFAULT_BYTES) / shards as u64;
-    let files = open_files.saturating_sub(RESERVED_FILES) / 4 / shards as u64;
+fn store_options(config: &NodeConfig, share: Share, root: &Path, direct: bool) -> store::Options {
+    let stores = share.shards * share.directories;
+    let memory = config.memory_bytes.unwrap_or(MEMORY_DEFAULT_BYTES) / stores;
+    let files = share.open_files.saturating_sub(RESERVED_FILES) / 4 / stores;
     let defaults = store::Options::default();
     #[allow(clippy::needless_update, reason = "there is one more field where faults are planted")]
     store::Options {
         tail_bytes: (memory / TAIL_SHARE) as usize,
         buffer_bytes: (memory / TAIL_SHARE) as usize,
-        scrub_bytes_per_second: config.scrub_bytes_per_second / shards as u64,
+        scrub_bytes_per_second: config.scrub_bytes_per_second / stores,
         expiry_interval_ns: config.retention_check_interval_ms.saturating_mul(1_000_000),
         open_files_max: (files as usize).clamp(16, defaults.open_files_max),
         direct,

@@ -42,6 +42,9 @@ use crate::turn::Turn;
 /// Bytes of I/O memory that each executor registers: the least it accepts, since the ring needs none of it.
 const EXECUTOR_MEMORY_BYTES: usize = 64 << 10;
 
+/// The exit code of a process whose node could not go on.
+pub const HALTED: i32 = 1;
+
 /// What a node runs on.
 #[derive(Debug)]
 pub struct Config {

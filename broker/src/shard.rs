@@ -18,6 +18,7 @@
 //! | [`dispatch`] | from a frame to the handler of its API |
 //! | [`produce`], [`fetch`], [`offsets`] | the data path |
 //! | [`partitions`] | the partitions placed here: store, replica, waiters |
+//! | [`directories`] | the data directories, and what follows when one fails |
 //! | [`discovery`], [`cluster`] | what each shard answers about the cluster from its image |
 //! | [`partition_admin`], [`partition_requests`] | what owners of partitions are asked: sizes, producers, deleting records |
 //! | [`control`] | metadata: the controller (on shard 0), images, topics coming and going |
@@ -35,6 +36,7 @@ mod cluster;
 pub mod connections;
 pub mod control;
 mod deadlines;
+pub mod directories;
 mod discovery;
 pub mod dispatch;
 pub mod fetch;
@@ -71,6 +73,7 @@ use storage::store::Event;
 use storage::{LogId, Stores};
 
 use crate::config::NodeConfig;
+use crate::directory::Opened;
 use crate::driver::{Completion, Ops};
 use crate::metadata::Image;
 use crate::quota;
@@ -80,6 +83,7 @@ use crate::turn::{Next, Now, Turn};
 use admission::Admission;
 use connections::{Connections, Forwarding};
 use control::Control;
+use directories::Directories;
 use fetch::{Fetch, PeerRead, PeerWatch};
 use groups::Groups;
 use lags::{Lags, Work};
@@ -118,6 +122,8 @@ pub struct Setup {
     pub listeners: Arc<Vec<connections::ListenerInfo>>,
     /// Its storage, recovered: a store for each data directory.
     pub stores: Stores,
+    /// The data directories, as they were opened.
+    pub directories: Vec<Opened>,
     /// The metadata before its first record: what is served until the node has registered.
     pub image: Arc<Image>,
     /// On shard 0: the controller.
@@ -166,6 +172,7 @@ pub struct Shard {
     now: Now,
     random: Xoshiro256PlusPlus,
     stores: Stores,
+    directories: Directories,
     partitions: Partitions,
     unsettled: Unsettled,
     image: Arc<Image>,
@@ -211,13 +218,15 @@ enum Stopping {
     Running,
     /// No new requests; the store makes everything durable.
     Draining,
+    /// The node cannot go on, and ends at once.
+    Halted,
 }
 
 impl Shard {
     /// A shard about to run its first turn.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        let Setup { id, count, config, listeners, stores, image, controller, seed, ready } = setup;
+        let Setup { id, count, config, listeners, stores, directories, image, controller, seed, ready } = setup;
         assert!(id < count, "shards are numbered from 0");
         assert_eq!(controller.is_some(), id == 0, "the controller lives on shard 0");
         let is_watched = !config.admin.is_empty();
@@ -235,6 +244,7 @@ impl Shard {
             now: Now::default(),
             random: Xoshiro256PlusPlus::seed_from_u64(seed),
             partitions: Partitions::new(stores.directories()),
+            directories: Directories::new(directories),
             stores,
             unsettled: Unsettled::default(),
             image,
@@ -304,7 +314,7 @@ impl Shard {
     /// A condition of the store that concerns nobody's request in particular.
     fn store_condition(&mut self, directory: DataDirectory, event: Event) {
         match event {
-            Event::Fatal(error) => panic!("shard {} cannot go on: {error}", self.id),
+            Event::Fatal(error) => self.directory_failed(directory, &error.to_string()),
             Event::DiskFull => {
                 tracing::error!(
                     shard = self.id,
@@ -360,6 +370,9 @@ impl Turn for Shard {
         self.stores.requests(&mut self.ops.disk);
         std::mem::swap(ops, &mut self.ops);
         outbox.append(&mut self.outbox);
+        if self.stopping == Stopping::Halted {
+            return Next::Halt;
+        }
         if self.stopping == Stopping::Draining && self.stores.is_stopped() && self.connections.is_empty() {
             return Next::Stop;
         }

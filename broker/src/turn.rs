@@ -35,6 +35,8 @@ pub enum Next {
         /// The earliest monotonic time at which there is something to do.
         deadline_ns: Option<u64>,
     },
+    /// The end of the process, at once: the node cannot go on, for a reason that was logged.
+    Halt,
     /// Nothing any more: what was in flight has ended. It is still given turns until every shard has said so, and
     /// may be sent mail; it repeats this answer.
     Stop,

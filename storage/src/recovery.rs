@@ -50,6 +50,14 @@ impl std::fmt::Debug for Recovered<'_> {
     }
 }
 
+/// Who the data directory is; none for an empty one.
+///
+/// # Errors
+/// See [`Error`]: not ours, newer, corrupt, or refused by the operating system.
+pub fn identify(disk: &dyn Disk) -> Result<Option<Identity>, Error> {
+    Ok(identity::read(disk)?.map(|(identity, _)| identity))
+}
+
 /// Reads the newest checkpoint and replays every journal. Changes nothing. An empty directory will become a new
 /// one with the identity `fresh`.
 ///

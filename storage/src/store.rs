@@ -379,6 +379,9 @@ impl Store {
     /// One bounded piece of background work, of about `budget` bytes.
     pub fn step(&mut self, now: Now, budget: usize) {
         self.now = now;
+        if self.is_failed {
+            return;
+        }
         if self.retry_at.is_some_and(|at| at <= now.monotonic_ns) {
             self.retry_at = None;
             self.durable_journal.retry_fill();
@@ -402,7 +405,7 @@ impl Store {
     /// have left work.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        self.has_deferred_work() || self.has_searches() || self.compaction.has_work()
+        !self.is_failed && (self.has_deferred_work() || self.has_searches() || self.compaction.has_work())
     }
 
     /// What is to be done to files now: call at the end of each turn.
@@ -419,7 +422,9 @@ impl Store {
         self.now = now;
         self.files.complete(completion);
         while let Some(ended) = self.files.next_ended() {
-            self.ended(ended.purpose, ended.result);
+            if !self.is_failed {
+                self.ended(ended.purpose, ended.result);
+            }
         }
     }
 
@@ -460,6 +465,9 @@ impl Store {
     /// When [`Store::step`] has something to do by the clock, in monotonic nanoseconds.
     #[must_use]
     pub fn next_deadline(&self) -> Option<u64> {
+        if self.is_failed {
+            return None;
+        }
         let retention = self.due.first().map(|&(at, _)| at);
         let removal = self.removals.first_key_value().map(|(&(at, _), _)| at);
         let background = [self.round_retry_at(), self.scrub_at(), self.compaction_deadline()];
@@ -491,6 +499,25 @@ impl Store {
 
     fn push(&mut self, event: Event) {
         self.events.push_back(Queued::Event(event));
+    }
+
+    /// Stops for good: nothing that was appended and is not durable will be. Appends and reads under way end as failed;
+    /// what is in flight is waited for, and the directory is not touched any more.
+    pub fn give_up(&mut self) {
+        self.is_failed = true;
+        self.files.give_up();
+        let mut slots: Vec<Slot> = self.by_id.values().copied().collect();
+        slots.sort_unstable();
+        for slot in slots {
+            self.fail_deferred(slot);
+            self.fail_fetches_of(slot);
+        }
+    }
+
+    /// Whether the store has stopped for good.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.is_failed
     }
 
     fn fail(&mut self, error: crate::Error) {

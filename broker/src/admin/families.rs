@@ -81,6 +81,12 @@ families! {
     DAMAGE_REFUSED = Counter "skein_damage_refused_reads_total" ["shard"] "Reads that were refused because of damage.";
     SCRUBBED = Counter "skein_scrubbed_bytes_total" ["shard"] "Bytes of closed segments read again to find damage.";
     SCRUB_PASSES = Counter "skein_scrub_passes_total" ["shard"] "How often all closed segments were read again.";
+    DIRECTORY_ONLINE = Gauge "skein_data_directory_online" ["directory"]
+        "1 while the data directory is in use, 0 after it failed.";
+    DIRECTORY_TOTAL = Gauge "skein_data_directory_size_bytes" ["directory"] "Size of its file system, as measured last.";
+    DIRECTORY_USABLE = Gauge "skein_data_directory_usable_bytes" ["directory"]
+        "Bytes of it that the node may still use, as measured last.";
+    PARTITIONS_OFFLINE = Gauge "skein_partitions_offline" ["shard"] "Partitions whose data directory is offline.";
     PARTITIONS = Gauge "skein_partitions" ["shard"] "Partitions placed on the shard.";
 
     TOPIC_PARTITIONS = Gauge "skein_topic_partitions" ["topic"] "Partitions of the topic.";

@@ -3,6 +3,9 @@
 //! Healthy is a node whose shards all answer: restarting one that is not may help. Ready is one that clients should be
 //! sent to: a node that starts, stops or has no room on its disk is healthy and not ready.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use super::Phase;
 use super::courier::{ANSWER_MAX, Answers};
 use crate::shard::report::Health;
@@ -13,6 +16,18 @@ pub(super) fn healthz(shards: &Answers<Health>) -> Vec<String> {
         health.is_none().then(|| format!("shard {shard} has not answered for {} s", ANSWER_MAX.as_secs()))
     };
     shards.iter().enumerate().filter_map(silent).collect()
+}
+
+/// What does not keep the node from its work, and should be looked after: data directories that are offline. All shards
+/// know the same ones.
+pub(super) fn troubles(shards: &Answers<Health>) -> Vec<String> {
+    let knows = shards.iter().flatten().max_by_key(|health| health.offline.len());
+    let offline = knows.iter().flat_map(|health| &health.offline);
+    let trouble =
+        |(path, reason): &(PathBuf, Arc<str>)| format!("data directory {} is offline: {reason}", path.display());
+    let partitions: usize = shards.iter().flatten().map(|health| health.offline_partitions).sum();
+    let lost = format!("{partitions} partitions are not served, because their data directories are offline or missing");
+    offline.map(trouble).chain((partitions > 0).then_some(lost)).collect()
 }
 
 /// Why the node is not ready for clients.
@@ -43,14 +58,18 @@ pub(super) fn readyz(phase: Phase, shards: &Answers<Health>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
-    const WELL: Health = Health { is_serving: true, is_stopping: false, is_disk_full: false };
+    const WELL: Health = Health {
+        is_serving: true,
+        is_stopping: false,
+        is_disk_full: false,
+        offline: Vec::new(),
+        offline_partitions: 0,
+    };
 
     fn shards(healths: &[Option<Health>]) -> Answers<Health> {
-        healths.iter().map(|health| health.map(Arc::new)).collect()
+        healths.iter().map(|health| health.clone().map(Arc::new)).collect()
     }
 
     #[test]
@@ -76,6 +95,21 @@ mod tests {
         let late = shards(&[Some(Health { is_serving: false, ..WELL })]);
         assert_eq!(readyz(Phase::Serving, &late), ["shard 0 does not serve yet"]);
         assert!(healthz(&late).is_empty());
+    }
+
+    #[test]
+    fn a_directory_that_is_offline_is_told_of_and_leaves_the_node_healthy() {
+        let offline = vec![(PathBuf::from("/data2"), Arc::from("Input/output error"))];
+        let all = shards(&[Some(WELL), Some(Health { offline, offline_partitions: 3, ..WELL })]);
+        assert!(healthz(&all).is_empty() && readyz(Phase::Serving, &all).is_empty());
+        assert_eq!(
+            troubles(&all),
+            [
+                "data directory /data2 is offline: Input/output error",
+                "3 partitions are not served, because their data directories are offline or missing"
+            ]
+        );
+        assert!(troubles(&shards(&[Some(WELL), None])).is_empty());
     }
 
     #[test]

@@ -108,19 +108,23 @@ async fn clients_page(State(site): State<Site>) -> impl IntoResponse {
 }
 
 async fn healthz(State(site): State<Site>) -> impl IntoResponse {
-    verdict(health::healthz(&site.ask(Asked::Health).await))
+    let shards = site.ask(Asked::Health).await;
+    verdict(health::healthz(&shards), &health::troubles(&shards))
 }
 
 async fn readyz(State(site): State<Site>) -> impl IntoResponse {
-    verdict(health::readyz(site.phase(), &site.ask(Asked::Health).await))
+    let shards = site.ask(Asked::Health).await;
+    verdict(health::readyz(site.phase(), &shards), &health::troubles(&shards))
 }
 
-/// 200, or 503 with a line for each reason.
-fn verdict(reasons: Vec<String>) -> (StatusCode, String) {
-    match reasons.as_slice() {
-        [] => (StatusCode::OK, "ok\n".to_owned()),
-        reasons => (StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n"),
-    }
+/// 200, or 503 with a line for each reason; then a line for each trouble.
+fn verdict(reasons: Vec<String>, troubles: &[String]) -> (StatusCode, String) {
+    let (status, mut lines) = match reasons.is_empty() {
+        true => (StatusCode::OK, vec!["ok".to_owned()]),
+        false => (StatusCode::SERVICE_UNAVAILABLE, reasons),
+    };
+    lines.extend_from_slice(troubles);
+    (status, lines.join("\n") + "\n")
 }
 
 /// A listener with a bounded number of connections.

@@ -2,6 +2,7 @@
 
 use std::time::UNIX_EPOCH;
 
+use storage::io::Volume;
 use storage::store::metrics::Journal;
 
 use super::Phase;
@@ -11,6 +12,7 @@ use super::families::*;
 use super::groups;
 use super::http::Site;
 use super::topics::{self, Sums};
+use crate::shard::directories::Status;
 use crate::shard::lags::GroupLag;
 use crate::shard::report::Report;
 
@@ -191,6 +193,28 @@ fn of_stores(page: &mut Page, shards: &[Shard<'_>]) {
     each(page, shards, &SCRUBBED, |report| report.store.scrub.bytes);
     each(page, shards, &SCRUB_PASSES, |report| report.store.scrub.passes);
     each(page, shards, &PARTITIONS, |report| report.logs.len() as u64);
+    each(page, shards, &PARTITIONS_OFFLINE, |report| report.offline_partitions as u64);
+    of_directories(page, shards);
+}
+
+/// All shards know the same; only the first one measures file systems unless it is asked.
+fn of_directories(page: &mut Page, shards: &[Shard<'_>]) {
+    let Some(Shard { report, .. }) = shards.first() else { return };
+    let path = |status: &Status| status.path.display().to_string();
+    let mut online = page.family(&DIRECTORY_ONLINE);
+    for status in &report.directories {
+        online.sample(&[&path(status)], u8::from(status.offline.is_none()));
+    }
+    let mut volumes = |family: &Family, value: fn(Volume) -> u64| {
+        let mut samples = page.family(family);
+        for status in &report.directories {
+            if let Some(volume) = status.volume {
+                samples.sample(&[&path(status)], value(volume));
+            }
+        }
+    };
+    volumes(&DIRECTORY_TOTAL, |volume| volume.total_bytes);
+    volumes(&DIRECTORY_USABLE, |volume| volume.usable_bytes);
 }
 
 fn of_compaction(page: &mut Page, shards: &[Shard<'_>]) {

@@ -20,7 +20,7 @@ use super::families::ALL;
 use super::metrics::{Process, page};
 use super::topics::{self, OTHER, TOPICS_MAX};
 use super::{Admin, Phase};
-use crate::assemble::{Plan, assemble};
+use crate::assemble::{Found, Plan, assemble};
 use crate::config::{Flags, NodeConfig, Overrides};
 use crate::driver::Ops;
 use crate::metadata::Image;
@@ -57,15 +57,10 @@ fn config() -> Arc<NodeConfig> {
 fn shards(count: usize) -> Vec<Shard> {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let disk = Directory::open(directory.path()).expect("it can be opened");
-    let plan = Plan {
-        config: config(),
-        shards: count,
-        options: storage::store::Options::default(),
-        listeners: Arc::new(Vec::new()),
-        seed: 1,
-        ready: None,
-    };
-    assemble(&disk, plan).expect("an empty directory")
+    let plan = Plan { config: config(), shards: count, listeners: Arc::new(Vec::new()), seed: 1, ready: None };
+    let options = storage::store::Options::default();
+    let found = Found { path: directory.path().to_path_buf(), disk: Ok(&disk), options };
+    assemble(vec![found], plan).expect("an empty directory").shards
 }
 
 /// Gives a shard mail of the admin thread and turns until it is idle; what it answered.

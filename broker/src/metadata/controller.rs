@@ -13,6 +13,7 @@
 //! not published.
 
 mod alter;
+mod directories;
 mod features;
 mod grow;
 
@@ -33,6 +34,7 @@ use super::record::{NewPartition, Record};
 use crate::config::{self, NodeConfig, Overrides};
 
 pub use alter::{AlterConfigs, Alteration, NotAltered, Resource, Unclear};
+pub use directories::Candidate;
 pub use grow::{CreatePartitions, NewPartitions, NotGrown};
 
 /// What the controller takes from the node's configuration.
@@ -160,13 +162,15 @@ pub struct DeleteTopics<'a> {
 pub struct Controller {
     newest: Arc<Image>,
     rules: Rules,
+    /// Where new partitions may be placed.
+    directories: Vec<Candidate>,
     random: Xoshiro256PlusPlus,
 }
 
 impl Controller {
     /// A controller that goes on from a replayed image. The seed gives topic ids; it must not be used twice.
     pub fn new(replayed: Arc<Image>, rules: Rules, seed: u64) -> Self {
-        Controller { newest: replayed, rules, random: Xoshiro256PlusPlus::seed_from_u64(seed) }
+        Controller { newest: replayed, rules, directories: Vec::new(), random: Xoshiro256PlusPlus::seed_from_u64(seed) }
     }
 
     /// The newest image, which may be ahead of what is durable.
@@ -206,8 +210,8 @@ impl Controller {
             let result = match times.insert(topic.name, 0) {
                 Some(0) => continue,
                 Some(1) if too_many => Err(Refusal::TooManyPartitions { asked }),
-                Some(1) => self.create(&mut image, topic, validate_only, now_ms).map(|(record, created)| {
-                    records.push(record);
+                Some(1) => self.create(&mut image, topic, validate_only, now_ms).map(|(made, created)| {
+                    records.extend(made);
                     created
                 }),
                 _ => Err(Refusal::Duplicate { name: topic.name.to_owned() }),
@@ -304,7 +308,7 @@ impl Controller {
         topic: &NewTopic<'_>,
         validate_only: bool,
         now_ms: i64,
-    ) -> Result<(Record, Created), Refusal> {
+    ) -> Result<(Vec<Record>, Created), Refusal> {
         check_name(image, topic.name)?;
         let configs = check_configs(image, topic)?;
         let replicas = match topic.assignments.is_empty() {
@@ -327,8 +331,10 @@ impl Controller {
             image
         };
         apply(target, &record);
+        let placed = self.place_in_directories(target, topic_id, 0);
         let topic = Arc::clone(target.topic(topic.name).expect("it was just created"));
-        Ok((record, Created { topic, stored: !validate_only }))
+        let records = std::iter::once(record).chain(placed).collect();
+        Ok((records, Created { topic, stored: !validate_only }))
     }
 
     /// The replicas of each partition, where the client leaves them to the controller.

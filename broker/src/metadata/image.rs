@@ -29,6 +29,8 @@ pub struct Image {
     next_log_id: u64,
     next_producer_id: i64,
     partition_count: usize,
+    /// How many partitions each data directory has.
+    directory_loads: BTreeMap<Uuid, usize>,
     broker_configs: BTreeMap<Option<i32>, Overrides>,
     group_configs: SharedMap<Arc<str>, Arc<Overrides>>,
     client_metrics: SharedMap<Arc<str>, Arc<Overrides>>,
@@ -67,6 +69,8 @@ pub struct Partition {
     pub log_id: u64,
     /// The shard of this node that owns its log.
     pub shard: u16,
+    /// The data directory of this node that has its log; zero is the one that has the metadata.
+    pub directory: Uuid,
     /// The node that leads it.
     pub leader: i32,
     /// Raised whenever the leader changes or starts again.
@@ -94,6 +98,8 @@ pub enum Inconsistent {
     ClusterExists(Uuid),
     /// It creates a topic without partitions.
     NoPartitions(String),
+    /// It speaks of a partition that is not there.
+    UnknownPartition(Uuid, i32),
 }
 
 impl fmt::Display for Inconsistent {
@@ -110,6 +116,9 @@ impl fmt::Display for Inconsistent {
             }
             Inconsistent::ClusterExists(id) => write!(f, "a metadata record creates cluster {id} over another one"),
             Inconsistent::NoPartitions(name) => write!(f, "a metadata record creates topic {name} without partitions"),
+            Inconsistent::UnknownPartition(id, partition) => {
+                write!(f, "a metadata record speaks of partition {partition} of topic id {id}, which is not there")
+            }
         }
     }
 }
@@ -137,6 +146,7 @@ impl Image {
             next_log_id: 1,
             next_producer_id: 0,
             partition_count: 0,
+            directory_loads: BTreeMap::new(),
             broker_configs: BTreeMap::new(),
             group_configs: SharedMap::default(),
             client_metrics: SharedMap::default(),
@@ -176,6 +186,17 @@ impl Image {
             Record::PartitionsAdded { topic_id, partitions } => {
                 let mut topic = self.known(*topic_id)?;
                 self.add_partitions(&mut topic.partitions, partitions)?;
+                self.put(topic);
+            }
+            Record::DirectoriesAssigned { topic_id, directories } => {
+                let mut topic = self.known(*topic_id)?;
+                for &(index, directory) in directories {
+                    let partition = usize::try_from(index).ok().and_then(|index| topic.partitions.get_mut(index));
+                    let partition = partition.ok_or(Inconsistent::UnknownPartition(*topic_id, index))?;
+                    let before = std::mem::replace(&mut partition.directory, directory);
+                    self.unload(before);
+                    self.load(directory);
+                }
                 self.put(topic);
             }
             Record::BrokerConfigChanged { node_id, configs } => {
@@ -256,14 +277,28 @@ impl Image {
             to.push(Partition {
                 log_id: partition.log_id,
                 shard: shard_of(partition.log_id, self.shards),
+                directory: Uuid::ZERO,
                 leader: partition.leader,
                 leader_epoch: partition.leader_epoch,
                 isr: Arc::clone(&replicas),
                 replicas,
             });
+            self.load(Uuid::ZERO);
         }
         self.partition_count += new.len();
         Ok(())
+    }
+
+    fn load(&mut self, directory: Uuid) {
+        *self.directory_loads.entry(directory).or_default() += 1;
+    }
+
+    fn unload(&mut self, directory: Uuid) {
+        let load = self.directory_loads.get_mut(&directory).expect("what has a partition is counted");
+        *load -= 1;
+        if *load == 0 {
+            self.directory_loads.remove(&directory);
+        }
     }
 
     fn delete(&mut self, id: Uuid) -> Result<(), Inconsistent> {
@@ -273,6 +308,7 @@ impl Image {
             self.by_collision_form.remove(&form);
         }
         self.partition_count -= topic.partitions.len();
+        topic.partitions.iter().for_each(|partition| self.unload(partition.directory));
         Ok(())
     }
 
@@ -336,6 +372,16 @@ impl Image {
     /// How many partitions there are.
     pub fn partition_count(&self) -> usize {
         self.partition_count
+    }
+
+    /// How many partitions a data directory has.
+    pub fn directory_load(&self, directory: Uuid) -> usize {
+        self.directory_loads.get(&directory).copied().unwrap_or(0)
+    }
+
+    /// The data directories that have partitions, with how many.
+    pub fn directory_loads(&self) -> impl Iterator<Item = (Uuid, usize)> {
+        self.directory_loads.iter().map(|(&directory, &load)| (directory, load))
     }
 
     /// This node.
@@ -475,6 +521,7 @@ impl PartialEq for Image {
             && self.next_log_id == other.next_log_id
             && self.next_producer_id == other.next_producer_id
             && self.partition_count == other.partition_count
+            && self.directory_loads == other.directory_loads
             && self.broker_configs == other.broker_configs
             && self.group_configs.iter().eq(other.group_configs.iter())
             && self.client_metrics.iter().eq(other.client_metrics.iter())

@@ -316,6 +316,10 @@ fn records_that_contradict_each_other_are_refused() {
         (Record::TopicDeleted { topic_id: gone }, Inconsistent::UnknownTopic(gone)),
         (Record::TopicConfigChanged { topic_id: gone, configs: Overrides::new() }, Inconsistent::UnknownTopic(gone)),
         (Record::ProducerIdsAllocated { next: 999 }, Inconsistent::ProducerIdsReused(999)),
+        (
+            Record::DirectoriesAssigned { topic_id: Uuid([1; 16]), directories: vec![(1, gone)] },
+            Inconsistent::UnknownPartition(Uuid([1; 16]), 1),
+        ),
     ] {
         assert_eq!(image.clone().apply(&record), Err(error));
     }

@@ -72,6 +72,7 @@ impl<T: Turn> Worker<T> {
             match next {
                 Next::Busy => {}
                 Next::Idle { deadline_ns } => self.rest(deadline_ns),
+                Next::Halt => std::process::exit(super::HALTED),
                 Next::Stop => {
                     self.note_stop();
                     if self.all_have_stopped() {

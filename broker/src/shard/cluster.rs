@@ -9,7 +9,6 @@ use net::{ApiKey, DecodeError, Message as _};
 
 use super::Shard;
 use super::connections::Responder;
-use super::dispatch::context;
 use crate::metadata::api;
 
 impl Shard {
@@ -21,8 +20,8 @@ impl Shard {
         version: i16,
         body: &[u8],
     ) -> Result<(), DecodeError> {
-        let (image, config, endpoint) = self.view(responder);
-        let context = context(&image, &config, &endpoint, version);
+        let view = self.view(responder);
+        let context = view.context(version);
         match key {
             ApiKey::DescribeCluster => {
                 let request = describe_cluster::Request::from_prefix(body, version)?;
@@ -38,7 +37,7 @@ impl Shard {
             }
             ApiKey::DescribeClientQuotas => {
                 let request = describe_client_quotas::Request::from_prefix(body, version)?;
-                self.respond_message(responder, version, &api::describe_client_quotas(&request, image.quotas()));
+                self.respond_message(responder, version, &api::describe_client_quotas(&request, self.image.quotas()));
             }
             ApiKey::DescribeTopicPartitions => {
                 let request = describe_topic_partitions::Request::from_prefix(body, version)?;

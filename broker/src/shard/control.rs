@@ -118,6 +118,8 @@ impl Shard {
         let Some(control) = &mut self.control else { return };
         if !control.started {
             control.started = true;
+            self.measure_directories();
+            let control = self.control.as_mut().expect("seen above");
             let change = control.controller.start(self.now.wall_ms);
             self.commit_change(change, Then::Start);
         }
@@ -241,6 +243,9 @@ impl Shard {
     ) -> Result<(), net::DecodeError> {
         if self.throttling.meter.limits(Quota::Mutation) && is_mutation(key) {
             return self.limited_mutation(origin, key, version, body, client);
+        }
+        if matches!(key, ApiKey::CreateTopics | ApiKey::CreatePartitions) {
+            self.measure_directories();
         }
         let wall_ms = self.now.wall_ms;
         let control = self.control.as_mut().expect("such requests are forwarded to shard 0");
@@ -410,13 +415,17 @@ impl Shard {
                 continue;
             }
             let log = LogId(placed.log_id);
+            let Some(data_directory) = self.directories.find_online(placed.directory) else {
+                self.partitions.insert_offline(log);
+                continue;
+            };
             if let Some(partition) = self.partitions.get_mut(log) {
                 partition.replica.lead(placed.leader_epoch);
                 self.stores[partition.slot].reconfigure(partition.slot, config.clone(), self.now.storage());
                 continue;
             }
             let directory = format!("{}-{index}", topic.name);
-            let store = self.stores.at_mut(DataDirectory::FIRST).expect("the first directory has the metadata");
+            let store = self.stores.at_mut(data_directory).expect("a directory that is online has a store");
             let slot = store.attach(log, &directory, config.clone(), self.now.storage());
             let replica = Replica::new(self.config.node_id, placed.leader_epoch, store.durable_end(slot));
             self.partitions.insert(log, Partition::new(log, slot, replica));
@@ -429,7 +438,7 @@ impl Shard {
         for placed in topic.partitions.iter().filter(|placed| usize::from(placed.shard) == shard) {
             let Some(mut partition) = self.partitions.remove(LogId(placed.log_id)) else { continue };
             self.stores[partition.slot].delete(partition.slot, self.now.storage());
-            self.abandon_start(partition.slot);
+            self.abandon_start(partition.slot, ErrorCode::UnknownTopicOrPartition);
             let mut woken = Vec::new();
             partition.replica.take_watchers(&mut woken);
             for waiter in partition.replica.abandon_commits() {
@@ -450,9 +459,17 @@ impl Shard {
     /// Logs whose topic was deleted just before the last stop are still there: delete them now.
     fn discard_unknown_logs(&mut self) {
         let now = self.now.storage();
+        let image = Arc::clone(&self.image);
+        let partitions = || image.topics().flat_map(|topic| &topic.partitions);
         for store in self.stores.iter_mut() {
             for log in store.unattached() {
-                tracing::info!(%log, "deleting the log of a topic that is gone");
+                let placed = partitions().find(|placed| placed.log_id == log.0);
+                match placed.map(|placed| self.directories.find_online(placed.directory)) {
+                    // What a move left behind is all there is while the directory it went to is offline.
+                    Some(None) => continue,
+                    Some(Some(_)) => tracing::info!(%log, "deleting what a move to another directory left behind"),
+                    None => tracing::info!(%log, "deleting the log of a topic that is gone"),
+                }
                 store.discard(log, now);
             }
         }

@@ -5,7 +5,6 @@ use net::{ApiKey, DecodeError, Message as _};
 
 use super::Shard;
 use super::connections::Responder;
-use super::dispatch::context;
 use super::mail::AutoCreate;
 use crate::metadata::api;
 use crate::metadata::names::CONSUMER_OFFSETS;
@@ -29,9 +28,8 @@ impl Shard {
             }
             ApiKey::Metadata => {
                 let request = metadata::Request::from_prefix(body, version)?;
-                let (image, config, endpoint) = self.view(responder);
-                let api::MetadataAnswer { response, create } =
-                    api::metadata(request, &context(&image, &config, &endpoint, version));
+                let view = self.view(responder);
+                let api::MetadataAnswer { response, create } = api::metadata(request, &view.context(version));
                 self.respond_message(responder, version, &response);
                 if !create.is_empty() {
                     let client_id = Some(client_id.unwrap_or_default().to_owned());
@@ -40,9 +38,9 @@ impl Shard {
             }
             ApiKey::FindCoordinator => {
                 let request = find_coordinator::Request::from_prefix(body, version)?;
-                let (image, config, endpoint) = self.view(responder);
+                let view = self.view(responder);
                 let api::FindCoordinatorAnswer { response, create_offsets_topic } =
-                    api::find_coordinator(request, &context(&image, &config, &endpoint, version));
+                    api::find_coordinator(request, &view.context(version));
                 self.respond_message(responder, version, &response);
                 if create_offsets_topic {
                     self.auto_create(AutoCreate { names: vec![CONSUMER_OFFSETS.to_owned()], client_id: None });

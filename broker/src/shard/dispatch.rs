@@ -15,6 +15,7 @@ use super::mail::{Ask, Client, Forwarded};
 use super::pending::Key;
 use super::{Request, Shard};
 use crate::config::{Endpoint, NodeConfig};
+use crate::directory::Opened;
 use crate::metadata::{Image, METADATA_SHARD, api};
 
 /// Why a request ends its connection.
@@ -44,6 +45,27 @@ impl fmt::Display for Malformed {
             Malformed::Unsupported { key, version } => {
                 write!(f, "version {version} of {key} is not served; clients learn by ApiVersions what is")
             }
+        }
+    }
+}
+
+/// What a request about metadata is answered from.
+pub(super) struct View {
+    image: Arc<Image>,
+    directories: Arc<[Opened]>,
+    config: Arc<NodeConfig>,
+    endpoint: Endpoint,
+}
+
+impl View {
+    pub(super) fn context(&self, version: i16) -> api::Context<'_> {
+        api::Context {
+            image: &self.image,
+            directories: &self.directories,
+            config: &self.config,
+            host: &self.endpoint.host,
+            port: self.endpoint.port,
+            version,
         }
     }
 }
@@ -133,8 +155,13 @@ impl Shard {
     }
 
     /// What a request about metadata is answered from.
-    pub(super) fn view(&mut self, responder: Responder) -> (Arc<Image>, Arc<NodeConfig>, Endpoint) {
-        (Arc::clone(&self.image), Arc::clone(&self.config), self.endpoint(responder.connection))
+    pub(super) fn view(&mut self, responder: Responder) -> View {
+        View {
+            image: Arc::clone(&self.image),
+            directories: Arc::clone(self.directories.all()),
+            config: Arc::clone(&self.config),
+            endpoint: self.endpoint(responder.connection),
+        }
     }
 
     /// Handles a whole request here, or has the shard handle it that holds its state.
@@ -197,15 +224,6 @@ impl Shard {
             _ => self.coordinate(origin, key, version, body, client),
         }
     }
-}
-
-pub(super) fn context<'a>(
-    image: &'a Image,
-    config: &'a NodeConfig,
-    endpoint: &'a Endpoint,
-    version: i16,
-) -> api::Context<'a> {
-    api::Context { image, config, host: &endpoint.host, port: endpoint.port, version }
 }
 
 /// Whether the node serves this version of the API: what is advertised, less what has no schema.

@@ -138,7 +138,8 @@ impl Shard {
         };
         for (index, placed) in topic.partitions.iter().enumerate() {
             let partition = index as i32;
-            let here = usize::from(placed.shard) == self.id;
+            let is_online = self.directories.find_online(placed.directory).is_some();
+            let here = usize::from(placed.shard) == self.id && is_online;
             let log = LogId(placed.log_id);
             match self.groups.hosted.get(&partition) {
                 Some(hosted) if hosted.log == log => continue,
@@ -158,7 +159,7 @@ impl Shard {
         }
     }
 
-    fn resign_groups(&mut self, partition: i32) {
+    pub(super) fn resign_groups(&mut self, partition: i32) {
         let now = self.group_now();
         let Some(mut hosted) = self.groups.hosted.remove(&partition) else { return };
         self.groups.deadlines.set(partition, None);
@@ -383,7 +384,11 @@ impl Shard {
                 );
                 return;
             }
-            error => panic!("partition {partition} of {CONSUMER_OFFSETS} cannot be loaded: {}", error.message()),
+            error => {
+                let why = format!("partition {partition} of {CONSUMER_OFFSETS} cannot be loaded: {}", error.message());
+                let log = hosted.log;
+                return self.directory_of_log_failed(log, &why);
+            }
         }
         if answer.records.is_empty() && offset >= answer.high_watermark {
             hosted.loading = None;
@@ -392,7 +397,11 @@ impl Shard {
         }
         match load_batches(&mut hosted.coordinator, &answer.records, wall_ms) {
             Ok(next) => hosted.loading = Some(next.unwrap_or(offset)),
-            Err(why) => panic!("partition {partition} of {CONSUMER_OFFSETS} cannot be loaded at {offset}: {why}"),
+            Err(why) => {
+                let why = format!("partition {partition} of {CONSUMER_OFFSETS} cannot be loaded at {offset}: {why}");
+                let log = hosted.log;
+                return self.directory_of_log_failed(log, &why);
+            }
         }
         self.groups.to_load.push_back(partition);
     }

@@ -11,6 +11,7 @@ use net::ApiKey;
 use net::ops::{ListenerId, Socket};
 use storage::LogId;
 use storage::buffer::Slice;
+use storage::io::DataDirectory;
 
 use super::lags::{LagAnswer, LagItem};
 use super::partition_admin;
@@ -132,6 +133,13 @@ pub enum Notice {
     Room(bool),
     /// A connection from that address, which the accepting shard had handed over, has ended.
     ConnectionEnded(IpAddr),
+    /// A data directory cannot be used any more.
+    DirectoryFailed {
+        /// Which.
+        directory: DataDirectory,
+        /// Why.
+        reason: Arc<str>,
+    },
     /// What clients with quotas have used at this shard since its last report.
     QuotaUse(Arc<[Used]>),
     /// Stop cleanly.

@@ -77,7 +77,8 @@ pub(crate) struct PartitionRequest {
     /// How many parts are missing, and one more until all were asked.
     waiting: usize,
     told: Vec<Told>,
-    volume: Option<Volume>,
+    /// By data directory.
+    volumes: Vec<Option<Volume>>,
 }
 
 #[derive(Debug)]
@@ -90,8 +91,8 @@ enum Asker {
 #[derive(Debug, Default)]
 pub(crate) struct Unsettled {
     starts: BTreeMap<Slot, Vec<(i64, PartOf)>>,
-    /// Requests that wait for the file system to be measured.
-    volume: Vec<Key>,
+    /// Requests that wait for file systems to be measured, by data directory.
+    volumes: BTreeMap<DataDirectory, Vec<Key>>,
 }
 
 impl Shard {
@@ -140,7 +141,8 @@ impl Shard {
 
     fn begin_partition_request(&mut self, asker: Asker, parts: usize) -> Key {
         let told = (0..parts).map(|part| Told { part: part as u32, fact: Err(ErrorCode::RequestTimedOut) }).collect();
-        let request = PartitionRequest { asker, waiting: parts + 1, told, volume: None };
+        let volumes = vec![None; self.stores.directories()];
+        let request = PartitionRequest { asker, waiting: parts + 1, told, volumes };
         self.requests.insert(Request::Partitions(Box::new(request)))
     }
 
@@ -181,10 +183,10 @@ impl Shard {
 
     fn finish_partition_request(&mut self, key: Key) {
         let Some(Request::Partitions(request)) = self.requests.remove(key) else { return };
-        let PartitionRequest { asker, told, volume, .. } = *request;
+        let PartitionRequest { asker, told, volumes, .. } = *request;
         match asker {
             Asker::Shard { shard, request } => self.answer_peer(shard, request, Answer::Partitions(told)),
-            Asker::Client(front) => self.answer_front(front, told.into_iter().map(|told| told.fact), volume),
+            Asker::Client(front) => self.answer_front(front, told.into_iter().map(|told| told.fact), &volumes),
         }
     }
 
@@ -196,7 +198,7 @@ impl Shard {
     /// Nothing comes back where the answer has to wait.
     fn do_deed(&mut self, part_of: PartOf, log: LogId, deed: Deed) -> Option<Result<Fact, ErrorCode>> {
         let Some(partition) = self.partitions.get_mut(log) else {
-            return Some(Err(ErrorCode::UnknownTopicOrPartition));
+            return Some(Err(self.partitions.absence(log)));
         };
         let (slot, high_watermark) = (partition.slot, partition.replica.high_watermark());
         match deed {
@@ -248,10 +250,10 @@ impl Shard {
         }
     }
 
-    /// The log in `slot` is being deleted, and nothing of it will be durable any more.
-    pub(super) fn abandon_start(&mut self, slot: Slot) {
+    /// The log in `slot` is deleted or lost, and nothing of it will be durable any more.
+    pub(super) fn abandon_start(&mut self, slot: Slot, error: ErrorCode) {
         for (_, part_of) in self.unsettled.starts.remove(&slot).unwrap_or_default() {
-            self.start_settled(part_of, Err(ErrorCode::UnknownTopicOrPartition));
+            self.start_settled(part_of, Err(error));
         }
     }
 
@@ -263,21 +265,27 @@ impl Shard {
     }
 
     fn measure_for(&mut self, key: Key) {
+        let online: Vec<DataDirectory> =
+            self.directories.iter().filter(|(_, it)| it.is_online()).map(|(directory, _)| directory).collect();
         if let Some(request) = self.partition_request(key) {
-            request.waiting += 1;
+            request.waiting += online.len();
         }
-        if self.unsettled.volume.is_empty() {
-            let store = self.stores.at_mut(DataDirectory::FIRST).expect("the first directory has the metadata");
-            store.measure_volume();
+        for directory in online {
+            let waiting = self.unsettled.volumes.entry(directory).or_default();
+            if waiting.is_empty() {
+                self.stores.at_mut(directory).expect("a directory that is online has a store").measure_volume();
+            }
+            waiting.push(key);
         }
-        self.unsettled.volume.push(key);
     }
 
-    /// The file system was measured.
-    pub(super) fn volume_measured(&mut self, volume: Option<Volume>) {
-        for key in std::mem::take(&mut self.unsettled.volume) {
+    /// A directory's file system was measured, or will not be.
+    pub(super) fn volume_measured(&mut self, directory: DataDirectory, volume: Option<Volume>) {
+        self.directories.measured(directory, volume);
+        self.follow_directories();
+        for key in self.unsettled.volumes.remove(&directory).unwrap_or_default() {
             if let Some(request) = self.partition_request(key) {
-                request.volume = volume;
+                request.volumes[directory.index()] = volume;
                 self.partition_settled(key);
             }
         }

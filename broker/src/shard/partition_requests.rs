@@ -4,13 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use net::api::{delete_records, describe_log_dirs, describe_producers};
-use net::{ApiKey, DecodeError, Message as _};
+use net::{ApiKey, DecodeError, Message as _, Uuid};
 use storage::LogId;
-use storage::io::Volume;
+use storage::io::{DataDirectory, Volume};
 
 use super::Shard;
 use super::connections::Responder;
 use super::partition_admin::{Deed, Fact, Wanted};
+use crate::directory::Opened;
 use crate::error_code::ErrorCode;
 use crate::metadata::{Image, Topic, names};
 
@@ -130,7 +131,7 @@ impl Shard {
         &mut self,
         front: Front,
         mut facts: impl Iterator<Item = Result<Fact, ErrorCode>>,
-        volume: Option<Volume>,
+        volumes: &[Option<Volume>],
     ) {
         match front {
             Front::DeleteRecords { responder, version, mut response } => {
@@ -142,16 +143,25 @@ impl Shard {
                 self.respond_message(responder, version, response.as_ref());
             }
             Front::LogDirs { responder, version, asked } => {
-                let directory = self.config.data_dirs.first().expect("a node has a data directory");
+                let mut placed = sizes(&self.image, asked, &mut facts);
                 let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
-                let result = describe_log_dirs::ResponseResults {
-                    log_dir: directory.to_string_lossy().into_owned().into(),
-                    topics: sizes(asked, &mut facts),
-                    total_bytes: volume.map_or(-1, |volume| bytes(volume.total_bytes)),
-                    usable_bytes: volume.map_or(-1, |volume| bytes(volume.usable_bytes)),
-                    ..Default::default()
+                let result = |(directory, it): (DataDirectory, &Opened)| {
+                    let volume = volumes[directory.index()];
+                    let (error, topics) = match &it.offline {
+                        None => (ErrorCode::None, placed.remove(&it.id).unwrap_or_default()),
+                        Some(_) => (ErrorCode::KafkaStorageError, Vec::new()),
+                    };
+                    describe_log_dirs::ResponseResults {
+                        error_code: error.code(),
+                        log_dir: it.path.to_string_lossy().into_owned().into(),
+                        topics,
+                        total_bytes: volume.map_or(-1, |volume| bytes(volume.total_bytes)),
+                        usable_bytes: volume.map_or(-1, |volume| bytes(volume.usable_bytes)),
+                        ..Default::default()
+                    }
                 };
-                let response = describe_log_dirs::Response { results: vec![result], ..Default::default() };
+                let results = self.directories.iter().map(result).collect();
+                let response = describe_log_dirs::Response { results, ..Default::default() };
                 self.respond_message(responder, version, &response);
             }
         }
@@ -230,21 +240,36 @@ fn fill_producers(response: &mut describe_producers::Response<'_>, facts: Facts<
     }
 }
 
+/// Topics with their partitions, by data directory.
+type Placed = BTreeMap<Uuid, Vec<describe_log_dirs::ResponseResultsTopics<'static>>>;
+
 /// What its owner did not tell is left out.
-fn sizes(asked: Vec<(String, Vec<i32>)>, facts: Facts<'_>) -> Vec<describe_log_dirs::ResponseResultsTopics<'static>> {
-    let mut size = |partition_index| match facts.next().expect("one for each partition") {
-        Ok(Fact::Size(bytes)) => Some(describe_log_dirs::ResponseResultsTopicsPartitions {
-            partition_index,
-            partition_size: i64::try_from(bytes).unwrap_or(i64::MAX),
-            offset_lag: 0,
-            is_future_key: false,
-        }),
-        Ok(other) => unreachable!("who asks for a size is told one, not {other:?}"),
-        Err(_) => None,
-    };
-    let topic = |(name, indexes): (String, Vec<i32>)| describe_log_dirs::ResponseResultsTopics {
-        name: name.into(),
-        partitions: indexes.into_iter().filter_map(&mut size).collect(),
-    };
-    asked.into_iter().map(topic).collect()
+fn sizes(image: &Image, asked: Vec<(String, Vec<i32>)>, facts: Facts<'_>) -> Placed {
+    let mut all = Placed::new();
+    for (name, indexes) in asked {
+        let mut directories: BTreeMap<Uuid, Vec<_>> = BTreeMap::new();
+        for partition_index in indexes {
+            let size = match facts.next().expect("one for each partition") {
+                Ok(Fact::Size(bytes)) => i64::try_from(bytes).unwrap_or(i64::MAX),
+                Ok(other) => unreachable!("who asks for a size is told one, not {other:?}"),
+                Err(_) => continue,
+            };
+            let Some(partition) = image.topic(&name).and_then(|topic| topic.partition(partition_index)) else {
+                continue;
+            };
+            directories.entry(partition.directory).or_default().push(
+                describe_log_dirs::ResponseResultsTopicsPartitions {
+                    partition_index,
+                    partition_size: size,
+                    offset_lag: 0,
+                    is_future_key: false,
+                },
+            );
+        }
+        for (directory, partitions) in directories {
+            let topic = describe_log_dirs::ResponseResultsTopics { name: name.clone().into(), partitions };
+            all.entry(directory).or_default().push(topic);
+        }
+    }
+    all
 }

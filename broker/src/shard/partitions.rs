@@ -5,10 +5,11 @@
 //! ```
 
 use replication::replica::Replica;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use storage::LogId;
 use storage::Slot;
 use storage::buffer::Slice;
+use storage::io::DataDirectory;
 use storage::store::{
     Append, AppendToken, EpochEnd, Event, Lookup, LookupToken, Origin, Read, ReadRequest, ReadToken, ReaderId,
 };
@@ -98,6 +99,8 @@ pub(crate) enum Appending {
 #[derive(Debug)]
 pub(crate) struct Partitions {
     slots: FxHashMap<LogId, Slot>,
+    /// Those whose data directory is offline.
+    offline: FxHashSet<LogId>,
     /// How many data directories there are.
     directories: usize,
     /// By place: the slots of all directories in turn.
@@ -112,6 +115,7 @@ impl Partitions {
     pub(crate) fn new(directories: usize) -> Self {
         Self {
             slots: FxHashMap::default(),
+            offline: FxHashSet::default(),
             directories,
             entries: Vec::new(),
             validating: FxHashMap::default(),
@@ -134,7 +138,47 @@ impl Partitions {
         self.entries[index] = Some(partition);
     }
 
+    /// Takes note of a partition that belongs here and whose data directory is offline.
+    pub(crate) fn insert_offline(&mut self, log: LogId) {
+        self.offline.insert(log);
+    }
+
+    /// Gives up a partition whose data directory is offline.
+    pub(crate) fn take_offline(&mut self, log: LogId) -> Option<Partition> {
+        let partition = self.remove(log)?;
+        self.offline.insert(log);
+        Some(partition)
+    }
+
+    /// How many partitions are offline.
+    pub(crate) fn offline_count(&self) -> usize {
+        self.offline.len()
+    }
+
+    /// The logs in a data directory.
+    pub(crate) fn logs_in(&self, directory: DataDirectory) -> Vec<LogId> {
+        let inside = self.entries.iter().flatten().filter(|partition| partition.slot.directory() == directory);
+        inside.map(|partition| partition.log).collect()
+    }
+
+    /// Why a partition is not here that somebody asks for.
+    pub(crate) fn absence(&self, log: LogId) -> ErrorCode {
+        if self.offline.contains(&log) { ErrorCode::KafkaStorageError } else { ErrorCode::UnknownTopicOrPartition }
+    }
+
+    fn refused(&self, log: LogId, part: u32) -> AppendAnswer {
+        match self.absence(log) {
+            error @ ErrorCode::KafkaStorageError => AppendAnswer::refused(
+                part,
+                error,
+                "The partition's data directory is offline; the broker's log says why.",
+            ),
+            error => AppendAnswer::refused(part, error, "The partition was deleted while the request was under way."),
+        }
+    }
+
     pub(crate) fn remove(&mut self, log: LogId) -> Option<Partition> {
+        self.offline.remove(&log);
         let slot = self.slots.remove(&log)?;
         let index = self.place(slot);
         self.entries[index].take()
@@ -177,11 +221,7 @@ impl Shard {
             CommitWaiter::Controller(_) | CommitWaiter::Coordinator { .. } => Origin::Internal,
         };
         let Some(partition) = self.partitions.get_mut(log) else {
-            return Appending::Done(AppendAnswer::refused(
-                part,
-                ErrorCode::UnknownTopicOrPartition,
-                "The partition was deleted while the request was under way.",
-            ));
+            return Appending::Done(self.partitions.refused(log, part));
         };
         let epoch = partition.replica.leader_epoch();
         let outcome = self.stores[partition.slot].append(partition.slot, records, origin, epoch, self.now.storage());
@@ -196,11 +236,7 @@ impl Shard {
     fn appended(&mut self, outcome: Append, append: Validating) -> Appending {
         let Validating { log, waiter, part, acks, bytes } = append;
         let Some(partition) = self.partitions.get_mut(log) else {
-            return Appending::Done(AppendAnswer::refused(
-                part,
-                ErrorCode::UnknownTopicOrPartition,
-                "The partition was deleted while the request was under way.",
-            ));
+            return Appending::Done(self.partitions.refused(log, part));
         };
         if let (Append::Appended { base_offset, last_offset, .. }, CommitWaiter::Produce(_)) = (&outcome, waiter) {
             partition.produced.count(last_offset - base_offset + 1, bytes);
@@ -223,7 +259,7 @@ impl Shard {
     /// Reads for one part of a request; nothing comes back while the disk is read.
     pub(super) fn read(&mut self, part_of: PartOf, item: ReadItem, reader: u64) -> Option<ReadAnswer> {
         let Some(partition) = self.partitions.get_mut(item.log) else {
-            return Some(ReadAnswer::refused(item.part, ErrorCode::UnknownTopicOrPartition));
+            return Some(ReadAnswer::refused(item.part, self.partitions.absence(item.log)));
         };
         let leader_epoch = partition.replica.leader_epoch();
         let epoch_error = check_leader_epoch(item.current_leader_epoch, leader_epoch);
@@ -287,7 +323,7 @@ impl Shard {
     /// Looks an offset up for one part of a request; nothing comes back while the disk is read.
     pub(super) fn query(&mut self, part_of: PartOf, item: QueryItem) -> Option<QueryAnswer> {
         let Some(partition) = self.partitions.get_mut(item.log) else {
-            return Some(QueryAnswer::none(item.part, ErrorCode::UnknownTopicOrPartition));
+            return Some(QueryAnswer::none(item.part, self.partitions.absence(item.log)));
         };
         let leader_epoch = partition.replica.leader_epoch();
         let epoch_error = check_leader_epoch(item.current_leader_epoch, leader_epoch);
@@ -343,7 +379,7 @@ impl Shard {
                 }
                 Event::StartMoved { slot, .. } => self.start_moved(slot),
                 Event::StartDurable { slot, start_offset } => self.start_durable(slot, start_offset),
-                Event::VolumeMeasured(volume) => self.volume_measured(volume),
+                Event::VolumeMeasured(volume) => self.volume_measured(directory, volume),
                 other => self.store_condition(directory, other),
             }
         }

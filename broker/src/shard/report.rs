@@ -6,6 +6,7 @@
 //!
 //! The shard hands over numbers and leaves their names, sums and text to the admin thread.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use net::ApiKey;
@@ -13,6 +14,7 @@ use storage::LogId;
 use storage::latency::Distribution;
 use storage::store::metrics::Snapshot;
 
+use super::directories::Status;
 use super::lags::{self, GroupLag};
 use super::mail::Mail;
 use super::metrics::Moved;
@@ -45,7 +47,7 @@ pub enum Told {
 }
 
 /// Whether a shard can do its work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
     /// It serves the node's metadata.
     pub is_serving: bool,
@@ -53,6 +55,10 @@ pub struct Health {
     pub is_stopping: bool,
     /// It refuses appends for want of room on the disk.
     pub is_disk_full: bool,
+    /// Data directories that are offline, and why.
+    pub offline: Vec<(PathBuf, Arc<str>)>,
+    /// The shard's partitions whose data directory is offline or missing.
+    pub offline_partitions: usize,
 }
 
 /// A shard's counters since its start, and what it holds now.
@@ -68,6 +74,10 @@ pub struct Report {
     pub connections: Connections,
     /// Its storage.
     pub store: Snapshot,
+    /// The node's data directories.
+    pub directories: Vec<Status>,
+    /// Partitions whose data directory is offline.
+    pub offline_partitions: usize,
     /// Its partitions' logs.
     pub logs: Vec<Log>,
     /// What fetches got through its connections, from logs of any shard.
@@ -145,6 +155,12 @@ impl Shard {
                     is_serving: self.served,
                     is_stopping: self.stopping != Stopping::Running,
                     is_disk_full: self.stores.is_disk_full(),
+                    offline_partitions: self.partitions.offline_count(),
+                    offline: self
+                        .directories
+                        .iter()
+                        .filter_map(|(_, it)| Some((it.path.clone(), it.offline.clone()?)))
+                        .collect(),
                 };
                 self.send(self.admin(), Mail::Told(Told::Health(health)));
             }
@@ -201,6 +217,8 @@ impl Shard {
                 sent_bytes: metrics.sent_bytes,
             },
             store: self.stores.metrics(self.now.monotonic_ns),
+            directories: self.directories.status(),
+            offline_partitions: self.partitions.offline_count(),
             logs,
             fetched: metrics.fetched.iter().map(|(&log, &moved)| (log, moved)).collect(),
         }

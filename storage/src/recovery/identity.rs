@@ -7,8 +7,11 @@
 //! 12 incarnation u64: the number of the latest start
 //! 20 directory id, 16 bytes
 //! 36 cluster id
+//!  … version 2: node id, 16 bytes: the directory id of the directory that has the node's metadata
 //!  … CRC-32C of everything before
 //! ```
+//!
+//! A directory that has the metadata itself is written in version 1, every other one in version 2.
 //!
 //! It is replaced whole at every start, before anything else is written: an incarnation is never used twice.
 
@@ -24,14 +27,17 @@ const NEW_FILE: &str = "skein.meta.new";
 pub const CLUSTER_ID_BYTES_MAX: usize = 64;
 
 const MAGIC: [u8; 8] = *b"SKNMETA\0";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 const FIXED_BYTES: usize = 36;
+const NODE_BYTES: usize = 16;
 
 /// Who a data directory is. For an existing directory its own identity counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// Distinguishes this directory from every other.
     pub directory_id: [u8; 16],
+    /// The id of the directory that has the metadata of the node this one belongs to; its own id if that is this one.
+    pub node: [u8; 16],
     /// The cluster it belongs to: opaque to storage, at most [`CLUSTER_ID_BYTES_MAX`] bytes.
     pub cluster_id: Vec<u8>,
 }
@@ -42,7 +48,7 @@ pub(super) fn read(disk: &dyn Disk) -> Result<Option<(Identity, u64)>, Error> {
     let Some(length) = disk.length(file).map_err(Error::io(file, "examine"))? else {
         return if is_empty(disk)? { Ok(None) } else { Err(Error::NotOurs { directory: disk.name() }) };
     };
-    let mut bytes = vec![0; (length as usize).min(FIXED_BYTES + CLUSTER_ID_BYTES_MAX + 4)];
+    let mut bytes = vec![0; (length as usize).min(FIXED_BYTES + CLUSTER_ID_BYTES_MAX + NODE_BYTES + 4)];
     let read = disk.read_at(file, 0, &mut bytes).map_err(Error::io(file, "read"))?;
     decode(&bytes[..read]).map(Some)
 }
@@ -60,17 +66,21 @@ fn decode(bytes: &[u8]) -> Result<(Identity, u64), Error> {
         return Err(damaged("it does not start as skein's do"));
     }
     let field = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
-    if field(8) != VERSION {
-        return Err(Error::newer(FILE, format!("format version {}", field(8))));
-    }
-    let end = FIXED_BYTES + usize::from(field(10));
+    let node_bytes = match field(8) {
+        1 => 0,
+        VERSION => NODE_BYTES,
+        newer => return Err(Error::newer(FILE, format!("format version {newer}"))),
+    };
+    let cluster_end = FIXED_BYTES + usize::from(field(10));
+    let end = cluster_end + node_bytes;
     let crc = bytes.get(end..end + 4).ok_or_else(|| damaged("it is cut"))?;
     if crc32c::crc32c(&bytes[..end]).to_le_bytes() != crc {
         return Err(damaged("its checksum is wrong"));
     }
     let incarnation = u64::from_le_bytes(*bytes[12..].first_chunk().expect("checked the length"));
     let directory_id = *bytes[20..].first_chunk().expect("checked the length");
-    Ok((Identity { directory_id, cluster_id: bytes[FIXED_BYTES..end].to_vec() }, incarnation))
+    let node = bytes[cluster_end..end].first_chunk().copied().unwrap_or(directory_id);
+    Ok((Identity { directory_id, node, cluster_id: bytes[FIXED_BYTES..cluster_end].to_vec() }, incarnation))
 }
 
 /// Makes identity and incarnation durable.
@@ -78,11 +88,15 @@ pub(super) fn write(disk: &dyn Disk, identity: &Identity, incarnation: u64) -> R
     assert!(identity.cluster_id.len() <= CLUSTER_ID_BYTES_MAX, "cluster ids are short");
     let mut bytes = Vec::new();
     bytes.extend_from_slice(&MAGIC);
-    bytes.extend_from_slice(&VERSION.to_le_bytes());
+    let has_metadata = identity.node == identity.directory_id;
+    bytes.extend_from_slice(&if has_metadata { 1 } else { VERSION }.to_le_bytes());
     bytes.extend_from_slice(&(identity.cluster_id.len() as u16).to_le_bytes());
     bytes.extend_from_slice(&incarnation.to_le_bytes());
     bytes.extend_from_slice(&identity.directory_id);
     bytes.extend_from_slice(&identity.cluster_id);
+    if !has_metadata {
+        bytes.extend_from_slice(&identity.node);
+    }
     let crc = crc32c::crc32c(&bytes);
     bytes.extend_from_slice(&crc.to_le_bytes());
     replace(disk, Path::new(NEW_FILE), Path::new(FILE), &bytes)
@@ -108,9 +122,14 @@ mod tests {
         let temporary = tempfile::tempdir().expect("a temporary directory");
         let disk = Directory::open(temporary.path()).expect("free");
         assert_eq!(read(&disk).expect("new"), None);
-        let identity = Identity { directory_id: [3; 16], cluster_id: b"cluster".to_vec() };
-        write(&disk, &identity, 7).expect("written");
-        assert_eq!(read(&disk).expect("ours"), Some((identity, 7)));
+        for (node, version) in [([3; 16], 1), ([4; 16], 2)] {
+            let identity = Identity { directory_id: [3; 16], node, cluster_id: b"cluster".to_vec() };
+            write(&disk, &identity, 7).expect("written");
+            assert_eq!(read(&disk).expect("ours"), Some((identity, 7)));
+            let mut field = [0; 2];
+            disk.read_at(Path::new(FILE), 8, &mut field).expect("read");
+            assert_eq!(u16::from_le_bytes(field), version, "a directory with metadata stays as older versions know it");
+        }
         disk.write_at(Path::new(FILE), 13, &[1]).expect("written");
         assert!(matches!(read(&disk), Err(Error::Corrupt { .. })));
         disk.write_at(Path::new(FILE), 8, &[9]).expect("written");

@@ -31,6 +31,12 @@ impl Blocking {
         Self { disk, calls_left: Rc::new(Cell::new(Some(calls))) }
     }
 
+    /// Access to another disk of the same machine: it ends with this one.
+    #[must_use]
+    pub fn beside(&self, disk: Rc<RefCell<Disk>>) -> Self {
+        Self { disk, calls_left: Rc::clone(&self.calls_left) }
+    }
+
     /// Whether the machine has died.
     #[must_use]
     pub fn has_ended(&self) -> bool {

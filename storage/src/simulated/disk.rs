@@ -65,6 +65,19 @@ pub struct Counts {
     pub exposed: u64,
 }
 
+impl Counts {
+    /// Adds what has happened on another disk.
+    pub fn add(&mut self, other: &Self) {
+        self.writes += other.writes;
+        self.reads += other.reads;
+        self.syncs += other.syncs;
+        self.errors += other.errors;
+        self.refusals += other.refusals;
+        self.crashes += other.crashes;
+        self.exposed += other.exposed;
+    }
+}
+
 #[derive(Debug)]
 enum Node {
     File(File),

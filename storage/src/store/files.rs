@@ -250,6 +250,18 @@ impl<P> Files<P> {
         self.outgoing.push(Request { directory: self.directory, token, op });
     }
 
+    /// Forgets what waits or was not handed over yet; what is in flight ends by itself.
+    pub(crate) fn give_up(&mut self) {
+        for request in std::mem::take(&mut self.outgoing) {
+            let target = self.targets.remove(&request.token.0);
+            if let Some(Target::File(key, _)) = target {
+                self.handles.get_mut(&key).expect("a file in use stays open").in_flight -= 1;
+            }
+        }
+        self.handles.values_mut().for_each(|handle| handle.waiting.clear());
+        self.ended.clear();
+    }
+
     /// Hands over what is to be submitted.
     pub(crate) fn drain_into(&mut self, out: &mut Vec<Request>) {
         out.append(&mut self.outgoing);

@@ -628,7 +628,7 @@ impl Trial {
 }
 
 fn recovered_stores(disk: &Blocking, shards: usize, plan: Plan) -> Result<Vec<Store>, storage::Error> {
-    let fresh = Identity { directory_id: [7; 16], cluster_id: b"simulated".to_vec() };
+    let fresh = Identity { directory_id: [7; 16], node: [7; 16], cluster_id: b"simulated".to_vec() };
     let options = Options {
         tail_bytes: 8 << 20,
         buffer_bytes: 16 << 20,

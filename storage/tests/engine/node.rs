@@ -102,7 +102,7 @@ pub(crate) struct Node {
 }
 
 pub(crate) fn identity() -> Identity {
-    Identity { directory_id: [1; 16], cluster_id: b"test".to_vec() }
+    Identity { directory_id: [1; 16], node: [1; 16], cluster_id: b"test".to_vec() }
 }
 
 pub(crate) fn options() -> Options {

@@ -94,12 +94,14 @@ fn start_logging(filter: Option<&str>) -> Result<(), Failure> {
 fn announce(serving: &Serving) {
     let mut addresses: Vec<String> = serving.addresses.iter().map(ToString::to_string).collect();
     addresses.dedup();
+    let directories: Vec<String> = serving.directories.iter().map(|it| it.display().to_string()).collect();
+    let directories = directories.join(", ");
     let durability = match serving.durability {
         Durability::Durable => "durable: acknowledged records are on the device",
         Durability::Cached => "cached: acknowledged records survive the end of the process, not a power cut",
     };
     tracing::info!(
-        data = %serving.directory.display(),
+        data = directories,
         shards = serving.shards,
         io = if serving.direct { "direct" } else { "buffered" },
         cluster = %serving.cluster_id,
@@ -119,7 +121,7 @@ fn announce(serving: &Serving) {
         "skein ready on {} (cluster {}, data in {}{})",
         addresses.join(","),
         serving.cluster_id,
-        serving.directory.display(),
+        directories,
         admin.first().map(|address| format!(", admin on {address}")).unwrap_or_default()
     );
 }

@@ -1,6 +1,9 @@
 //! One seed from its first start to its last audit.
 
-use storage::simulated::{Faults, Random};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use storage::simulated::{Disk, Faults, Random};
 
 use super::client::{Admin, Auditor, Client, Committer, Consumer, Env, Limiter, Member, Producer};
 use super::machine::Machine;
@@ -111,7 +114,7 @@ impl Life {
     }
 
     fn report(mut self) -> Report {
-        let disk = self.machine.world.disks[0].borrow().counts();
+        let disk = self.machine.disk_counts();
         self.totals.seeds = 1;
         self.totals.disk_errors = disk.errors;
         self.totals.disk_refusals = disk.refusals;
@@ -188,7 +191,7 @@ impl Life {
 
     fn disturb(&mut self) {
         let now_ns = self.now_ns();
-        let errors = self.machine.world.disks[0].borrow().counts().errors;
+        let errors = self.machine.disk_counts().errors;
         if errors != self.errors {
             (self.errors, self.error_at_ns) = (errors, now_ns);
         }
@@ -225,12 +228,19 @@ impl Life {
             1 => faults.read_errors_per_million = 1_000_000,
             _ => faults.sync_errors_per_million = 1_000_000,
         }
-        self.machine.world.disks[0].borrow_mut().set_faults(faults);
+        let disk = self.pick_disk();
+        disk.borrow_mut().set_faults(faults);
+    }
+
+    fn pick_disk(&mut self) -> Rc<RefCell<Disk>> {
+        let disks = &self.machine.world.disks;
+        Rc::clone(&disks[self.random.index(disks.len())])
     }
 
     fn fill_disk(&mut self) {
         let room = self.random.below(1 << 20);
-        let mut disk = self.machine.world.disks[0].borrow_mut();
+        let disk = self.pick_disk();
+        let mut disk = disk.borrow_mut();
         let capacity_bytes = disk.used_bytes() + room;
         disk.set_faults(Faults { capacity_bytes, ..self.scenario.no_faults() });
         drop(disk);
@@ -238,8 +248,7 @@ impl Life {
     }
 
     fn clear_faults(&mut self) {
-        let faults = self.scenario.no_faults();
-        self.machine.world.disks[0].borrow_mut().set_faults(faults);
+        self.machine.clear_faults();
     }
 }
 

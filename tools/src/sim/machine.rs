@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use broker::assemble::{Plan, assemble};
+use broker::assemble::{Found, Plan, assemble};
 use broker::config::{Endpoint, Flags, NodeConfig};
 use broker::driver::simulated::{Clock, Network, Simulated, World};
 use broker::driver::{Completion, Driver as _, Ops};
@@ -24,7 +24,7 @@ use broker::shard::connections::ListenerInfo;
 use broker::shard::mail::Mail;
 use broker::turn::{Next, Now, Turn as _};
 use net::ops::ListenerId;
-use storage::simulated::{Blocking, Disk, Random};
+use storage::simulated::{Blocking, Counts, Disk, Random};
 use storage::store;
 
 use super::scenario::{End, Scenario};
@@ -83,7 +83,9 @@ impl Machine {
         let (config, _) = NodeConfig::load(&Flags::default(), None, &settings).expect("valid settings");
         let world = World {
             clock: Rc::new(Clock::default()),
-            disks: vec![Rc::new(RefCell::new(Disk::new(random.fork(), scenario.no_faults())))],
+            disks: (0..scenario.directories)
+                .map(|_| Rc::new(RefCell::new(Disk::new(random.fork(), scenario.no_faults()))))
+                .collect(),
             network: Rc::new(RefCell::new(Network::new(random.fork()))),
         };
         Self { world, config: Arc::new(config), scenario, random, node: None, boot_ns: 0 }
@@ -108,9 +110,14 @@ impl Machine {
                 Some(calls) => Blocking::ending_after(disk, calls),
                 None => Blocking::new(disk),
             };
-            let plan = self.plan(count);
-            match assemble(&access, plan) {
-                Ok(shards) if !access.has_ended() => break shards,
+            let disks: Vec<Blocking> = self.world.disks.iter().map(|disk| access.beside(Rc::clone(disk))).collect();
+            let found = disks.iter().enumerate().map(|(number, disk)| Found {
+                path: format!("/disk{number}").into(),
+                disk: Ok(disk),
+                options: self.options(),
+            });
+            match assemble(found.collect(), self.plan(count)) {
+                Ok(assembled) if !access.has_ended() => break assembled.shards,
                 Err(error) if !access.has_ended() => panic!("the node does not start again: {error}"),
                 Ok(_) | Err(_) => {
                     totals.recoveries_cut += 1;
@@ -118,7 +125,7 @@ impl Machine {
                 }
             }
         };
-        self.world.disks[0].borrow_mut().set_faults(self.scenario.no_faults());
+        self.clear_faults();
         self.world.network.borrow_mut().listen(ListenerId(0));
         trace.add(Event::Start, &[self.now_ns(), count as u64]);
         totals.starts += 1;
@@ -133,9 +140,8 @@ impl Machine {
         self.node = Some(Node { shards, mail });
     }
 
-    fn plan(&mut self, shards: usize) -> Plan {
-        let advertised = Some(Endpoint { host: "localhost".to_owned(), port: 9092 });
-        let options = store::Options {
+    fn options(&self) -> store::Options {
+        store::Options {
             tail_bytes: 4 << 20,
             buffer_bytes: 16 << 20,
             open_files_max: 16,
@@ -143,11 +149,14 @@ impl Machine {
             large_bytes_min: 8 << 10,
             sync_all: self.scenario.sync_all,
             ..Default::default()
-        };
+        }
+    }
+
+    fn plan(&mut self, shards: usize) -> Plan {
+        let advertised = Some(Endpoint { host: "localhost".to_owned(), port: 9092 });
         Plan {
             config: Arc::clone(&self.config),
             shards,
-            options,
             listeners: Arc::new(vec![ListenerInfo { name: "PLAINTEXT".to_owned(), advertised }]),
             seed: self.random.bits(),
             ready: None,
@@ -181,17 +190,31 @@ impl Machine {
             }
             End::Kill => {
                 totals.kills += 1;
-                self.world.disks[0].borrow_mut().close_all();
+                self.world.disks.iter().for_each(|disk| disk.borrow_mut().close_all());
             }
             End::Stop => {
                 totals.stops += 1;
-                self.world.disks[0].borrow_mut().close_all();
+                self.world.disks.iter().for_each(|disk| disk.borrow_mut().close_all());
             }
         }
     }
 
+    /// What all disks have seen together.
+    pub(super) fn disk_counts(&self) -> Counts {
+        let mut all = Counts::default();
+        self.world.disks.iter().for_each(|disk| all.add(&disk.borrow().counts()));
+        all
+    }
+
+    /// Lets every disk work again.
+    pub(super) fn clear_faults(&mut self) {
+        for disk in &self.world.disks {
+            disk.borrow_mut().set_faults(self.scenario.no_faults());
+        }
+    }
+
     fn lose_power(&mut self) {
-        self.world.disks[0].borrow_mut().crash();
+        self.world.disks.iter().for_each(|disk| disk.borrow_mut().crash());
         self.boot_ns = self.random.below(1 << 42);
     }
 
@@ -265,6 +288,7 @@ impl Machine {
             Next::Idle { deadline_ns } => {
                 deadline_ns.map(|deadline| deadline.saturating_sub(self.boot_ns).max(now_ns + BUSY_NS_MAX))
             }
+            Next::Halt => panic!("the node halts"),
             Next::Stop => None,
         };
         running.has_stopped |= next == Next::Stop;

@@ -36,6 +36,8 @@ pub struct Scenario {
     pub sync_all: bool,
     /// Syncs make nothing durable.
     pub lies: bool,
+    /// Data directories, each on a disk of its own.
+    pub directories: usize,
 }
 
 /// How a node ends.
@@ -78,6 +80,7 @@ impl Scenario {
             refuses_direct: random.index(4) == 0,
             sync_all: random.index(2) == 0,
             lies: false,
+            directories: [1, 1, 2, 3][random.index(4)],
         }
     }
 }

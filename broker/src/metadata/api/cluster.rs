@@ -1,13 +1,15 @@
 //! DescribeCluster (key 60), FindCoordinator (key 10) and InitProducerId (key 22).
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use net::api::find_coordinator::{self, ResponseCoordinators};
 use net::api::{describe_cluster as cluster, init_producer_id as producer};
 
 use super::{Context, operations};
 use crate::error_code::ErrorCode;
-use crate::metadata::{ProducerIds, names};
+use crate::group::partition_for;
+use crate::metadata::{ProducerIds, Topic, names};
 
 /// Endpoint types of DescribeCluster (KIP-919).
 mod endpoint {
@@ -77,8 +79,9 @@ pub fn find_coordinator<'a>(
     request: find_coordinator::Request<'a>,
     context: &Context<'a>,
 ) -> FindCoordinatorAnswer<'a> {
+    let offsets = context.image.topic(names::CONSUMER_OFFSETS);
     let verdict = match request.key_type {
-        KEY_GROUP if context.image.topic(names::CONSUMER_OFFSETS).is_some() => Ok(()),
+        KEY_GROUP if offsets.is_some() => Ok(()),
         KEY_GROUP => Err((
             ErrorCode::CoordinatorNotAvailable,
             "The topic of committed offsets is being created; try again.".to_owned(),
@@ -86,7 +89,7 @@ pub fn find_coordinator<'a>(
         other => Err((ErrorCode::InvalidRequest, not_served(other))),
     };
     let create_offsets_topic = matches!(verdict, Err((ErrorCode::CoordinatorNotAvailable, _)));
-    let answered = |key: Cow<'a, str>| match &verdict {
+    let answered = |key: Cow<'a, str>| match verdict.clone().and_then(|()| has_coordinator(offsets, context, &key)) {
         Ok(()) => ResponseCoordinators {
             key,
             node_id: context.image.node_id(),
@@ -101,7 +104,7 @@ pub fn find_coordinator<'a>(
             host: "".into(),
             port: -1,
             error_code: code.code(),
-            error_message: Some(message.clone().into()),
+            error_message: Some(message.into()),
         },
     };
     let mut response = find_coordinator::Response::default();
@@ -111,10 +114,27 @@ pub fn find_coordinator<'a>(
         let one = answered(request.key);
         response.error_code = one.error_code;
         // Kafka names success in these versions.
-        response.error_message = if verdict.is_ok() { Some("NONE".into()) } else { one.error_message };
+        response.error_message =
+            if one.error_code == ErrorCode::None.code() { Some("NONE".into()) } else { one.error_message };
         (response.node_id, response.host, response.port) = (one.node_id, one.host, one.port);
     }
     FindCoordinatorAnswer { response, create_offsets_topic }
+}
+
+/// A group has no coordinator while the data directory is offline in which its offsets lie.
+fn has_coordinator(
+    offsets: Option<&Arc<Topic>>,
+    context: &Context<'_>,
+    group: &str,
+) -> Result<(), (ErrorCode, String)> {
+    let Some(offsets) = offsets else { return Ok(()) };
+    let count = i32::try_from(offsets.partitions.len()).expect("partitions are counted in 31 bits");
+    let partition = offsets.partition(partition_for(group, count)).expect("below their number");
+    if context.leadership(partition).error == ErrorCode::None {
+        return Ok(());
+    }
+    let message = "The data directory with the group's offsets is offline: bring it back, and restart the broker.";
+    Err((ErrorCode::CoordinatorNotAvailable, message.to_owned()))
 }
 
 fn not_served(key_type: i8) -> String {

@@ -35,14 +35,18 @@ pub use unwritten::{no_producer_ids, unwritten};
 pub use versions::{SERVED, TELEMETRY, api_versions, api_versions_unsupported, wants_telemetry};
 pub use view::{MetadataAnswer, metadata};
 
-use super::Image;
+use super::{Image, Partition};
 use crate::config::NodeConfig;
+use crate::directory::Opened;
+use crate::error_code::ErrorCode;
 
 /// What a request about metadata is answered from.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
     /// The published image.
     pub image: &'a Image,
+    /// The data directories of this node.
+    pub directories: &'a [Opened],
     /// The node's configuration.
     pub config: &'a NodeConfig,
     /// The address of this node on the listener the request came in on, as clients are to use it: the advertised one,
@@ -52,6 +56,22 @@ pub struct Context<'a> {
     pub port: u16,
     /// The version of the request.
     pub version: i16,
+}
+
+/// Who leads a partition, as clients are told: nobody while the data directory of its only replica is offline.
+struct Leadership {
+    error: ErrorCode,
+    leader: i32,
+    offline: Vec<i32>,
+}
+
+impl Context<'_> {
+    fn leadership(&self, partition: &Partition) -> Leadership {
+        if self.directories.iter().any(|it| it.id == partition.directory && it.is_online()) {
+            return Leadership { error: ErrorCode::None, leader: partition.leader, offline: Vec::new() };
+        }
+        Leadership { error: ErrorCode::LeaderNotAvailable, leader: -1, offline: partition.replicas.to_vec() }
+    }
 }
 
 /// Bits of what a client may do (KIP-430), as Kafka without an authorizer answers them.

@@ -7,7 +7,7 @@ use net::api::describe_topic_partitions::{
     Request, RequestCursor, RequestTopics, Response, ResponseNextCursor, ResponseTopics, ResponseTopicsPartitions,
 };
 
-use super::{Context, operations};
+use super::{Context, Leadership, operations};
 use crate::error_code::ErrorCode;
 use crate::metadata::controller::{Change, Controller, NewPartitions};
 use crate::metadata::{Topic, names};
@@ -50,7 +50,7 @@ pub fn describe_topic_partitions(request: &Request<'_>, context: &Context<'_>) -
         return refused(request);
     }
     let from = cursor.map_or("", |cursor| &*cursor.topic_name);
-    let mut page = Page::new(request.response_partition_limit, cursor);
+    let mut page = Page::new(context, request.response_partition_limit, cursor);
     if all {
         context.image.topics().filter(|topic| *topic.name >= *from).all(|topic| page.add(&topic.name, Some(topic)));
     } else {
@@ -74,7 +74,8 @@ fn refused(request: &Request<'_>) -> Response<'static> {
 }
 
 /// A response as it fills.
-struct Page {
+struct Page<'a> {
+    context: &'a Context<'a>,
     response: Response<'static>,
     /// How many partitions there is still room for.
     room: usize,
@@ -82,12 +83,13 @@ struct Page {
     start: Option<(String, usize)>,
 }
 
-impl Page {
-    fn new(limit: i32, cursor: Option<&RequestCursor<'_>>) -> Self {
+impl<'a> Page<'a> {
+    fn new(context: &'a Context<'a>, limit: i32, cursor: Option<&RequestCursor<'_>>) -> Self {
         let start = |cursor: &RequestCursor<'_>| {
             Some((cursor.topic_name.clone().into_owned(), usize::try_from(cursor.partition_index).ok()?))
         };
         Page {
+            context,
             response: Response::default(),
             room: usize::try_from(limit).unwrap_or(0).clamp(1, DESCRIBED_PARTITIONS_MAX),
             start: cursor.and_then(start),
@@ -111,7 +113,7 @@ impl Page {
         let start = self.start.take().filter(|(at, _)| at == name).map_or(0, |(_, index)| index);
         let start = start.min(topic.partitions.len());
         let end = topic.partitions.len().min(start + self.room);
-        self.response.topics.push(described(topic, start..end));
+        self.response.topics.push(described(topic, start..end, self.context));
         self.room -= end - start;
         if end < topic.partitions.len() {
             self.end(name, end);
@@ -135,19 +137,22 @@ fn unknown(name: &str, code: ErrorCode) -> ResponseTopics<'static> {
     }
 }
 
-fn described(topic: &Topic, range: std::ops::Range<usize>) -> ResponseTopics<'static> {
+fn described(topic: &Topic, range: std::ops::Range<usize>, context: &Context<'_>) -> ResponseTopics<'static> {
     let partitions = (0..).zip(&topic.partitions).skip(range.start).take(range.len());
-    let partitions = partitions.map(|(partition_index, partition)| ResponseTopicsPartitions {
-        error_code: ErrorCode::None.code(),
-        partition_index,
-        leader_id: partition.leader,
-        leader_epoch: partition.leader_epoch,
-        replica_nodes: partition.replicas.to_vec(),
-        isr_nodes: partition.isr.to_vec(),
-        // Nobody is eligible beyond the in-sync set, which is everybody.
-        eligible_leader_replicas: Some(Vec::new()),
-        last_known_elr: Some(Vec::new()),
-        offline_replicas: Vec::new(),
+    let partitions = partitions.map(|(partition_index, partition)| {
+        let Leadership { error, leader, offline } = context.leadership(partition);
+        ResponseTopicsPartitions {
+            error_code: error.code(),
+            partition_index,
+            leader_id: leader,
+            leader_epoch: partition.leader_epoch,
+            replica_nodes: partition.replicas.to_vec(),
+            isr_nodes: partition.isr.to_vec(),
+            // Nobody is eligible beyond the in-sync set, which is everybody.
+            eligible_leader_replicas: Some(Vec::new()),
+            last_known_elr: Some(Vec::new()),
+            offline_replicas: offline,
+        }
     });
     ResponseTopics {
         error_code: ErrorCode::None.code(),

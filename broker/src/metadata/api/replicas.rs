@@ -34,8 +34,7 @@ pub fn elect_leaders(request: &elect::Request<'_>, context: &Context<'_>) -> ele
             .iter()
             .map(|topic| {
                 let elect = |&partition_id: &i32| {
-                    let result =
-                        if known { no_election(context.image, &topic.topic, partition_id) } else { unknown_type() };
+                    let result = if known { no_election(context, &topic.topic, partition_id) } else { unknown_type() };
                     elect::ResponseReplicaElectionResultsPartitionResult {
                         partition_id,
                         error_code: result.0.code(),
@@ -57,8 +56,12 @@ fn election(
     elect::ResponseReplicaElectionResults { topic: topic.to_owned().into(), partition_result }
 }
 
-fn no_election(image: &Image, topic: &str, partition: i32) -> (ErrorCode, String) {
-    match look_up(image, topic, partition) {
+fn no_election(context: &Context<'_>, topic: &str, partition: i32) -> (ErrorCode, String) {
+    match look_up(context.image, topic, partition) {
+        Ok(found) if context.leadership(found).error != ErrorCode::None => {
+            let message = "The data directory of the only replica is offline: bring it back, and restart the broker.";
+            (ErrorCode::EligibleLeadersNotAvailable, message.to_owned())
+        }
         Ok(found) => {
             assert_eq!(found.replicas.first(), Some(&found.leader), "the preferred replica leads");
             let message = format!("Broker {} leads already, as the preferred replica.", found.leader);

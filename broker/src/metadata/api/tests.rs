@@ -10,12 +10,14 @@ use std::sync::Arc;
 
 use net::api::{
     api_versions as versions, create_topics as create, delete_topics as delete, describe_cluster as cluster,
-    describe_configs as configs, find_coordinator as coordinator, init_producer_id as producer, metadata as meta,
+    describe_configs as configs, describe_topic_partitions, elect_leaders, find_coordinator as coordinator,
+    init_producer_id as producer, metadata as meta,
 };
 use net::{ApiKey, Message, Uuid};
 
 use super::*;
 use crate::config::Source;
+use crate::directory::Opened;
 use crate::metadata::controller::Controller;
 use crate::metadata::tests::{node_config, started};
 use crate::metadata::{NewTopic, ProducerIds, names};
@@ -26,6 +28,11 @@ const NOW_MS: i64 = 1_700_000_000_000;
 struct Node {
     controller: Controller,
     config: NodeConfig,
+    directories: Vec<Opened>,
+}
+
+fn directory(id: Uuid, path: &str) -> Opened {
+    Opened { id, path: path.into(), offline: None }
 }
 
 impl Node {
@@ -41,11 +48,18 @@ impl Node {
         let outcome = controller.create_topics(&[plain, compacted], false, NOW_MS);
         assert!(outcome.results.iter().all(|(_, result)| result.is_ok()));
         controller.auto_create(&[names::CONSUMER_OFFSETS], NOW_MS);
-        Node { controller, config: node_config(sets) }
+        Node { controller, config: node_config(sets), directories: vec![directory(Uuid::ZERO, "/data")] }
     }
 
     fn context(&self, version: i16) -> Context<'_> {
-        Context { image: self.controller.newest(), config: &self.config, host: "broker.example", port: 19092, version }
+        Context {
+            image: self.controller.newest(),
+            directories: &self.directories,
+            config: &self.config,
+            host: "broker.example",
+            port: 19092,
+            version,
+        }
     }
 
     fn id(&self, name: &str) -> Uuid {
@@ -293,6 +307,34 @@ fn find<'a>(key_type: i8, keys: &[&'a str]) -> coordinator::Request<'a> {
     }
 }
 
+/// As in Kafka: error 5, no leader, and the node among the offline replicas.
+#[test]
+fn a_partition_whose_directory_is_offline_has_no_leader() {
+    let mut node = Node::new(&[]);
+    node.directories[0].offline = Some("gone".into());
+    let request = meta::Request { topics: None, ..meta::Request::default() };
+    let response = metadata(request, &node.context(12)).response;
+    let partitions: Vec<_> = response.topics.iter().flat_map(|topic| &topic.partitions).collect();
+    assert!(!partitions.is_empty());
+    for partition in partitions {
+        assert_eq!((partition.error_code, partition.leader_id, &partition.offline_replicas[..]), (5, -1, &[1][..]));
+        assert_eq!((&partition.replica_nodes[..], &partition.isr_nodes[..]), (&[1][..], &[1][..]));
+    }
+    let request = describe_topic_partitions::Request { response_partition_limit: 9, ..Default::default() };
+    let response = crate::metadata::api::describe_topic_partitions(&request, &node.context(0));
+    let partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
+    assert!(partitions.clone().count() > 0);
+    assert!(partitions.clone().all(|it| (it.error_code, it.leader_id, it.offline_replicas.len()) == (5, -1, 1)));
+    let answer = find_coordinator(find(0, &["g"]), &node.context(3));
+    assert!(!answer.create_offsets_topic, "the topic is there");
+    assert_eq!((answer.response.error_code, answer.response.node_id), (15, -1));
+    let partition = elect_leaders::RequestTopicPartitions { topic: "plain".into(), partitions: vec![0] };
+    let request =
+        elect_leaders::Request { topic_partitions: Some(vec![partition]), ..elect_leaders::Request::default() };
+    let response = crate::metadata::api::elect_leaders(&request, &node.context(2));
+    assert_eq!(response.replica_election_results[0].partition_result[0].error_code, 83);
+}
+
 #[test]
 fn groups_are_coordinated_here_once_their_topic_is_there() {
     let node = Node::new(&[]);
@@ -304,7 +346,8 @@ fn groups_are_coordinated_here_once_their_topic_is_there() {
     let single = find_coordinator(find(0, &["g"]), &node.context(3)).response;
     assert_eq!((single.node_id, single.error_code, single.error_message.as_deref()), (1, 0, Some("NONE")));
 
-    let bare = Node { controller: started(&[]), config: node_config(&[]) };
+    let bare =
+        Node { controller: started(&[]), config: node_config(&[]), directories: vec![directory(Uuid::ZERO, "/data")] };
     let answer = find_coordinator(find(0, &["g"]), &bare.context(3));
     assert_eq!((answer.response.error_code, answer.response.node_id), (15, -1));
     assert!(answer.create_offsets_topic);

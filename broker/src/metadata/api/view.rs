@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use net::Uuid;
 use net::api::metadata::{Request, RequestTopics, Response, ResponseBrokers, ResponseTopics, ResponseTopicsPartitions};
 
-use super::{Context, operations};
+use super::{Context, Leadership, operations};
 use crate::error_code::ErrorCode;
 use crate::metadata::{Partition, Topic, names};
 
@@ -35,7 +35,7 @@ pub fn metadata<'a>(request: Request<'a>, context: &Context<'a>) -> MetadataAnsw
     let topics = match request.topics {
         Some(topics) if !(topics.is_empty() && context.version == 0) => topics,
         _ => {
-            answer.response.topics = context.image.topics().map(|topic| known(topic, operations)).collect();
+            answer.response.topics = context.image.topics().map(|topic| known(topic, context, operations)).collect();
             return answer;
         }
     };
@@ -91,7 +91,7 @@ fn look_up_name<'a>(topic: RequestTopics<'a>, context: &Context<'a>, operations:
     };
     let Some(name) = topic.name.as_deref() else { return refused(topic, ErrorCode::InvalidRequest) };
     match context.image.topic(name) {
-        Some(found) => known(found, operations),
+        Some(found) => known(found, context, operations),
         None if names::check(name).is_err() => refused(topic, ErrorCode::InvalidTopicException),
         None => ResponseTopics {
             is_internal: names::is_internal(name),
@@ -112,31 +112,32 @@ fn look_up_id<'a>(topic: RequestTopics<'a>, context: &Context<'a>, operations: i
         return refused(ErrorCode::InvalidRequest);
     }
     match context.image.topic_by_id(topic.topic_id) {
-        Some(found) => known(found, operations),
+        Some(found) => known(found, context, operations),
         None => refused(ErrorCode::UnknownTopicId),
     }
 }
 
-fn known(topic: &Topic, operations: i32) -> ResponseTopics<'_> {
+fn known<'a>(topic: &'a Topic, context: &Context<'_>, operations: i32) -> ResponseTopics<'a> {
     let partitions = topic.partitions.iter().zip(0..);
     ResponseTopics {
         error_code: ErrorCode::None.code(),
         name: Some((&*topic.name).into()),
         topic_id: topic.id,
         is_internal: topic.internal,
-        partitions: partitions.map(|(partition, index)| partition_view(partition, index)).collect(),
+        partitions: partitions.map(|(partition, index)| partition_view(partition, context, index)).collect(),
         topic_authorized_operations: operations,
     }
 }
 
-fn partition_view(partition: &Partition, index: i32) -> ResponseTopicsPartitions {
+fn partition_view(partition: &Partition, context: &Context<'_>, index: i32) -> ResponseTopicsPartitions {
+    let Leadership { error, leader, offline } = context.leadership(partition);
     ResponseTopicsPartitions {
-        error_code: ErrorCode::None.code(),
+        error_code: error.code(),
         partition_index: index,
-        leader_id: partition.leader,
+        leader_id: leader,
         leader_epoch: partition.leader_epoch,
         replica_nodes: partition.replicas.to_vec(),
         isr_nodes: partition.isr.to_vec(),
-        offline_replicas: Vec::new(),
+        offline_replicas: offline,
     }
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use net::Uuid;
+
 use super::{Change, Controller, apply, new_partitions};
 use crate::metadata::create::REQUEST_PARTITIONS_MAX;
 use crate::metadata::image::{Image, Topic};
@@ -110,9 +112,11 @@ impl Controller {
         for topic in wanted {
             let result = match times.insert(topic.topic, 0) {
                 Some(0) => continue,
-                Some(1) => grow(&mut image, topic, created).map(|(record, added)| {
+                Some(1) => grow(&mut image, topic, created).map(|(record, topic_id, added)| {
                     records.push(record);
-                    created += added;
+                    created += added as u64;
+                    let count = image.topic_by_id(topic_id).expect("it has grown").partitions.len();
+                    records.extend(self.place_in_directories(&mut image, topic_id, count - added));
                 }),
                 _ => Err(NotGrown::Duplicate { name: topic.topic.to_owned() }),
             };
@@ -125,7 +129,7 @@ impl Controller {
 
 /// Checks a wish and applies it to the image, in the order in which Kafka checks. `created` partitions are created by
 /// what stands before it in the request.
-fn grow(image: &mut Image, wanted: &NewPartitions<'_>, created: u64) -> Result<(Record, u64), NotGrown> {
+fn grow(image: &mut Image, wanted: &NewPartitions<'_>, created: u64) -> Result<(Record, Uuid, usize), NotGrown> {
     let name = || wanted.topic.to_owned();
     let topic = image.topic(wanted.topic).ok_or_else(|| NotGrown::UnknownTopic { name: name() })?;
     let has = topic.partitions.len();
@@ -142,9 +146,10 @@ fn grow(image: &mut Image, wanted: &NewPartitions<'_>, created: u64) -> Result<(
     }
     let replicas = assigned.unwrap_or_else(|| vec![image.broker_ids().to_vec(); added]);
     let partitions = new_partitions(image.next_log_id(), replicas);
-    let record = Record::PartitionsAdded { topic_id: topic.id, partitions };
+    let topic_id = topic.id;
+    let record = Record::PartitionsAdded { topic_id, partitions };
     apply(image, &record);
-    Ok((record, added as u64))
+    Ok((record, topic_id, added))
 }
 
 /// The replicas of each new partition, where the client chose them.

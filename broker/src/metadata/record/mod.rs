@@ -74,6 +74,13 @@ pub enum Record {
         /// The new ones, by index.
         partitions: Vec<NewPartition>,
     },
+    /// The data directories of partitions. Those that no record names are in the directory that has the metadata.
+    DirectoriesAssigned {
+        /// The topic.
+        topic_id: Uuid,
+        /// Partitions by index, with the id of the data directory (KIP-858); zero is the one that has the metadata.
+        directories: Vec<(i32, Uuid)>,
+    },
     /// What is set on a broker, or on all of them, while they run; all of it.
     BrokerConfigChanged {
         /// The node; `None` is every node.

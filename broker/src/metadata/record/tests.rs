@@ -68,6 +68,8 @@ fn record() -> impl Strategy<Value = Record> {
         (".{0,20}", overrides()).prop_map(|(group, configs)| Record::GroupConfigChanged { group, configs }),
         (".{0,20}", overrides()).prop_map(|(name, configs)| Record::ClientMetricsChanged { name, configs }),
         any::<i64>().prop_map(|next| Record::ProducerIdsAllocated { next }),
+        (uuid(), prop::collection::vec((any::<i32>(), uuid()), 0..4))
+            .prop_map(|(topic_id, directories)| Record::DirectoriesAssigned { topic_id, directories }),
         (".{0,20}", any::<i16>()).prop_map(|(name, level)| Record::FeatureLevelChanged { name, level }),
         (entity(), limits()).prop_map(|(entity, limits)| Record::ClientQuotaChanged { entity, limits }),
     ]
@@ -146,6 +148,7 @@ fn version_1_is_these_bytes() {
         },
         Record::ClientMetricsChanged { name: "all of them".to_owned(), configs: Overrides::new() },
         Record::FeatureLevelChanged { name: "metadata.version".to_owned(), level: 30 },
+        Record::DirectoriesAssigned { topic_id: Uuid([9; 16]), directories: vec![(2, Uuid([6; 16]))] },
     ];
     let written: Vec<String> =
         records.iter().map(|r| r.encode().iter().map(|b| format!("{b:02x}")).collect()).collect();

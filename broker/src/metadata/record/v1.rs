@@ -9,7 +9,7 @@ use crate::config::Overrides;
 use crate::quota::{Entity, Key, Kind, Limits, Name};
 
 pub(super) const VERSION: u8 = 1;
-pub(super) const KIND_MAX: u8 = kind::FEATURE_LEVEL_CHANGED;
+pub(super) const KIND_MAX: u8 = kind::DIRECTORIES_ASSIGNED;
 
 mod kind {
     pub(super) const CLUSTER_CREATED: u8 = 1;
@@ -24,6 +24,7 @@ mod kind {
     pub(super) const GROUP_CONFIG_CHANGED: u8 = 10;
     pub(super) const CLIENT_METRICS_CHANGED: u8 = 11;
     pub(super) const FEATURE_LEVEL_CHANGED: u8 = 12;
+    pub(super) const DIRECTORIES_ASSIGNED: u8 = 13;
 }
 
 #[derive(Archive, Serialize, Deserialize)]
@@ -81,6 +82,18 @@ struct NamedConfigChanged {
 struct FeatureLevelChanged {
     name: String,
     level: i16,
+}
+
+#[derive(Archive, Serialize, Deserialize)]
+struct DirectoriesAssigned {
+    topic_id: [u8; 16],
+    directories: Vec<Directory>,
+}
+
+#[derive(Archive, Serialize, Deserialize)]
+struct Directory {
+    partition: i32,
+    id: [u8; 16],
 }
 
 #[derive(Archive, Serialize, Deserialize)]
@@ -170,6 +183,11 @@ pub(super) fn encode(record: &Record) -> (u8, Vec<u8>) {
         Record::FeatureLevelChanged { name, level } => {
             (kind::FEATURE_LEVEL_CHANGED, payload!(FeatureLevelChanged { name: name.clone(), level: *level }))
         }
+        Record::DirectoriesAssigned { topic_id, directories } => {
+            let directory = |&(partition, id): &(i32, Uuid)| Directory { partition, id: id.0 };
+            let directories = directories.iter().map(directory).collect();
+            (kind::DIRECTORIES_ASSIGNED, payload!(DirectoriesAssigned { topic_id: topic_id.0, directories }))
+        }
         Record::ProducerIdsAllocated { next } => {
             (kind::PRODUCER_IDS_ALLOCATED, payload!(ProducerIdsAllocated { next: *next }))
         }
@@ -230,6 +248,12 @@ pub(super) fn decode(kind: u8, payload: &[u8]) -> Option<Record> {
         kind::FEATURE_LEVEL_CHANGED => {
             let r = read!(FeatureLevelChanged);
             Record::FeatureLevelChanged { name: r.name, level: r.level }
+        }
+        kind::DIRECTORIES_ASSIGNED => {
+            let r = read!(DirectoriesAssigned);
+            let directory = |it: Directory| (it.partition, Uuid(it.id));
+            let directories = r.directories.into_iter().map(directory).collect();
+            Record::DirectoriesAssigned { topic_id: Uuid(r.topic_id), directories }
         }
         kind::PRODUCER_IDS_ALLOCATED => Record::ProducerIdsAllocated { next: read!(ProducerIdsAllocated).next },
         kind::CLIENT_QUOTA_CHANGED => {

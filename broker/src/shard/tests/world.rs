@@ -13,7 +13,7 @@ use storage::builder::{BatchBuilder, NewRecord, Options as BatchOptions};
 use storage::simulated::{Blocking, Disk, Faults, Latency, Random};
 use storage::store;
 
-use crate::assemble::{Plan, assemble};
+use crate::assemble::{Found, Plan, assemble};
 use crate::config::{Endpoint, Flags, NodeConfig};
 use crate::driver::simulated::{self, ClientRead, Clock, Network, Simulated, Weather};
 use crate::driver::{Driver as _, Ops};
@@ -79,12 +79,13 @@ impl World {
         let plan = Plan {
             config: Arc::new(config),
             shards,
-            options,
             listeners: Arc::new(vec![ListenerInfo { name: "PLAINTEXT".to_owned(), advertised }]),
             seed: 1,
             ready: None,
         };
-        let made = assemble(&Blocking::new(Rc::clone(&machine.disks[0])), plan).expect("an empty disk");
+        let disk = Blocking::new(Rc::clone(&machine.disks[0]));
+        let found = Found { path: "/disk".into(), disk: Ok(&disk), options };
+        let made = assemble(vec![found], plan).expect("an empty disk").shards;
         let latency = Latency { ns_min: 50_000, ns_max: 100_000, slow_per_million: 0, slow_ns_max: 0 };
         let running = made.into_iter().enumerate().map(|(index, shard)| Running {
             shard,
@@ -143,6 +144,7 @@ impl World {
         }
         let (mut ops, mut outbox) = (Ops::default(), Vec::new());
         *wake_at_ns = match shard.turn(now, &mut ops, &mut outbox) {
+            Next::Halt => panic!("the node halts"),
             Next::Busy => Some(now_ns + BUSY_NS),
             Next::Idle { deadline_ns } => deadline_ns.map(|at| at.max(now_ns + BUSY_NS)),
             Next::Stop => None,

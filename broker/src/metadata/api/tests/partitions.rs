@@ -231,9 +231,10 @@ fn a_reassignment_to_the_only_broker_is_complete_at_once() {
 }
 
 #[test]
-fn replicas_lie_in_the_only_directory() {
+fn replicas_stay_in_their_directory() {
     let mut node = Node::new(&[]);
-    node.config.data_dirs = vec!["/data".into()];
+    let gone = Opened { offline: Some("gone".into()), ..directory(Uuid([2; 16]), "/data3") };
+    node.directories.extend([directory(Uuid([1; 16]), "/data2"), gone]);
     let results = |dirs: &[(&'static str, &'static str, i32)]| {
         let dir = |&(path, topic, partition): &(&'static str, &'static str, i32)| log_dirs::RequestDirs {
             path: path.into(),
@@ -245,6 +246,8 @@ fn replicas_lie_in_the_only_directory() {
         topics.flat_map(|topic| topic.partitions).map(|p| (p.partition_index, p.error_code)).collect::<Vec<_>>()
     };
     assert_eq!(results(&[("/data", "plain", 1)]), [(1, 0)]);
+    assert_eq!(results(&[("/data2", "plain", 1)]), [(1, 42)], "moves are not served");
+    assert_eq!(results(&[("/data3", "plain", 1)]), [(1, 56)]);
     assert_eq!(results(&[("/elsewhere", "plain", 1)]), [(1, 57)]);
     assert_eq!(results(&[("data", "plain", 1)]), [(1, 57)]);
     assert_eq!(results(&[("/data", "plain", 9)]), [(9, 3)]);
