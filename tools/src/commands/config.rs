@@ -107,34 +107,29 @@ pub(super) struct GetArgs {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct SetArgs {
-    /// What has the configuration
-    #[arg(value_enum, value_name = "TYPE")]
-    kind: KindArg,
+    #[command(flatten)]
+    alter: AlterArgs,
 
     /// Its name (a broker's is its id; broker-default has none), then what is to be set
     #[arg(value_name = "NAME PROPERTY=VALUE", required = true)]
     words: Vec<String>,
-
-    /// Only check whether it could be done
-    #[arg(long)]
-    dry_run: bool,
-
-    #[command(flatten)]
-    connect: Connect,
-
-    #[command(flatten)]
-    output: OutputArgs,
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct UnsetArgs {
-    /// What has the configuration
-    #[arg(value_enum, value_name = "TYPE")]
-    kind: KindArg,
+    #[command(flatten)]
+    alter: AlterArgs,
 
     /// Its name (a broker's is its id; broker-default has none), then the properties to unset
     #[arg(value_name = "NAME PROPERTY", required = true)]
     words: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct AlterArgs {
+    /// What has the configuration
+    #[arg(value_enum, value_name = "TYPE")]
+    kind: KindArg,
 
     /// Only check whether it could be done
     #[arg(long)]
@@ -151,16 +146,8 @@ pub(super) fn run(command: Command) -> Outcome {
     match command {
         Command::List(args) => list(&args),
         Command::Get(args) => get(&args),
-        Command::Set(args) => {
-            let (resource, words) = resource(args.kind, &args.words)?;
-            let changes = words.iter().map(|word| assignment(word)).collect::<Outcome<Vec<_>>>()?;
-            alter(&args.connect, args.output, &resource, &changes, args.dry_run)
-        }
-        Command::Unset(args) => {
-            let (resource, words) = resource(args.kind, &args.words)?;
-            let changes: Vec<_> = words.iter().map(|name| (name.clone(), Change::Unset)).collect();
-            alter(&args.connect, args.output, &resource, &changes, args.dry_run)
-        }
+        Command::Set(args) => alter(&args.alter, &args.words, |word| assignment(word)),
+        Command::Unset(args) => alter(&args.alter, &args.words, |name| Ok((name.to_owned(), Change::Unset))),
     }
 }
 
@@ -300,18 +287,15 @@ fn document(property: &Property) -> Value {
     })
 }
 
-fn alter(
-    connect: &Connect,
-    output: OutputArgs,
-    resource: &Resource,
-    changes: &[(String, Change)],
-    dry_run: bool,
-) -> Outcome {
+/// Changes what the words name, each by what `change` makes of it.
+fn alter(args: &AlterArgs, words: &[String], change: impl Fn(&str) -> Outcome<(String, Change)>) -> Outcome {
+    let (resource, words) = resource(args.kind, words)?;
+    let changes = words.iter().map(|word| change(word)).collect::<Outcome<Vec<_>>>()?;
     if changes.is_empty() {
         return Err(Failure::Usage("which properties? They come last".to_owned()));
     }
-    let mut done = Done::new(output);
-    let outcome = altered(connect, resource, changes, dry_run, &mut done);
+    let mut done = Done::new(args.output);
+    let outcome = altered(&args.connect, &resource, &changes, args.dry_run, &mut done);
     done.finish(outcome)
 }
 

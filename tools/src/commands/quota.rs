@@ -21,7 +21,7 @@ pub(super) enum Command {
     #[command(
         after_help = "Examples:\n  skein quota list\n  skein quota list --client-id billing\n  skein quota list --output json"
     )]
-    List(ListArgs),
+    List(Of),
     /// Limit what a user, a client id or an address may use of each node
     #[command(after_help = "\
 Examples:
@@ -97,10 +97,11 @@ impl EntityArgs {
     }
 }
 
+/// Whose quotas, where.
 #[derive(Debug, clap::Args)]
-pub(super) struct ListArgs {
+pub(super) struct Of {
     #[command(flatten)]
-    of: EntityArgs,
+    entity: EntityArgs,
 
     #[command(flatten)]
     connect: Connect,
@@ -116,13 +117,7 @@ pub(super) struct SetArgs {
     limits: Vec<(String, f64)>,
 
     #[command(flatten)]
-    of: EntityArgs,
-
-    #[command(flatten)]
-    connect: Connect,
-
-    #[command(flatten)]
-    output: OutputArgs,
+    of: Of,
 }
 
 #[derive(Debug, clap::Args)]
@@ -132,13 +127,7 @@ pub(super) struct UnsetArgs {
     keys: Vec<String>,
 
     #[command(flatten)]
-    of: EntityArgs,
-
-    #[command(flatten)]
-    connect: Connect,
-
-    #[command(flatten)]
-    output: OutputArgs,
+    of: Of,
 }
 
 pub(super) fn run(command: Command) -> Outcome {
@@ -149,9 +138,9 @@ pub(super) fn run(command: Command) -> Outcome {
     }
 }
 
-fn list(args: &ListArgs) -> Outcome {
+fn list(args: &Of) -> Outcome {
     let mut cluster = args.connect.cluster()?;
-    let quotas = quota::quotas(&mut cluster, &args.of.entity())?;
+    let quotas = quota::quotas(&mut cluster, &args.entity.entity())?;
     if args.output.output == Output::Json {
         return print_json(&json!(quotas.iter().map(to_json).collect::<Vec<_>>()));
     }
@@ -169,15 +158,15 @@ fn list(args: &ListArgs) -> Outcome {
 }
 
 fn set(args: &SetArgs) -> Outcome {
-    let entity = args.of.required()?;
+    let entity = args.of.entity.required()?;
     let limits: Vec<_> = args.limits.iter().map(|(key, value)| (key.clone(), Some(*value))).collect();
-    change(&args.connect, args.output, &entity, &limits)
+    change(&args.of, &entity, &limits)
 }
 
 fn unset(args: &UnsetArgs) -> Outcome {
-    let entity = args.of.required()?;
+    let entity = args.of.entity.required()?;
     let keys = if args.keys.is_empty() {
-        let mut cluster = args.connect.cluster()?;
+        let mut cluster = args.of.connect.cluster()?;
         let mut quotas = quota::quotas(&mut cluster, &entity)?;
         quotas.retain(|quota| is_same(&quota.entity, &entity));
         quotas.into_iter().flat_map(|quota| quota.limits).map(|(key, _)| key).collect()
@@ -185,7 +174,7 @@ fn unset(args: &UnsetArgs) -> Outcome {
         args.keys.clone()
     };
     let limits: Vec<_> = keys.into_iter().map(|key| (key, None)).collect();
-    change(&args.connect, args.output, &entity, &limits)
+    change(&args.of, &entity, &limits)
 }
 
 fn is_same(a: &Entity, b: &Entity) -> bool {
@@ -197,10 +186,10 @@ fn is_same(a: &Entity, b: &Entity) -> bool {
     sorted(a) == sorted(b)
 }
 
-fn change(connect: &Connect, output: OutputArgs, entity: &Entity, limits: &[(String, Option<f64>)]) -> Outcome {
-    let mut cluster = connect.cluster()?;
+fn change(of: &Of, entity: &Entity, limits: &[(String, Option<f64>)]) -> Outcome {
+    let mut cluster = of.connect.cluster()?;
     quota::alter_quota(&mut cluster, entity, limits)?;
-    if output.output == Output::Json {
+    if of.output.output == Output::Json {
         let limits: serde_json::Map<_, _> = limits.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
         return print_json(&json!({"entity": entity_json(entity), "limits": limits}));
     }
