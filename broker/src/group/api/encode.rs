@@ -158,8 +158,11 @@ fn fetch_topic(topic: &FetchedTopic) -> offset_fetch::ResponseTopics<'_> {
 }
 
 fn fetch_group(reply: &FetchReply, version: i16) -> offset_fetch::ResponseGroups<'_> {
-    // Offsets that were committed before records had ids cannot be told where topics go by ids.
-    let can_be_named = |topic: &&FetchedTopic| version < FETCH_TOPIC_ID_VERSION || topic.id != TopicId::default();
+    // Offsets that were committed before records had ids cannot be told where topics go by ids. Who asks for the id that
+    // stands for none is told that it is unknown.
+    let is_refused = |topic: &FetchedTopic| topic.partitions.iter().any(|it| it.outcome == Outcome::UnknownTopicId);
+    let can_be_named =
+        |topic: &&FetchedTopic| version < FETCH_TOPIC_ID_VERSION || topic.id != TopicId::default() || is_refused(topic);
     let describe = |partition: &FetchedPartition| offset_fetch::ResponseGroupsTopicsPartitions {
         partition_index: partition.partition,
         committed_offset: partition.offset,
