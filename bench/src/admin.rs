@@ -4,17 +4,19 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use net::api::{create_topics, produce};
+use net::api::{create_topics, delete_topics, init_producer_id, list_offsets, metadata};
 use net::{ApiKey, Message, Reader, Request, RequestHeader, ResponseHeader};
+use storage::builder::{BatchBuilder, NewRecord, Options};
 
 use crate::error::Error;
-use crate::request::Shape;
+use crate::request::{Acknowledged, ProduceFrames};
+use crate::workload::Acks;
 
 /// How long an answer may take.
 const ANSWER_WAIT: Duration = Duration::from_secs(60);
 
 /// How long a server may take until it accepts connections and a topic can be written.
-const READY_WAIT: Duration = Duration::from_secs(30);
+const READY_WAIT: Duration = Duration::from_secs(180);
 
 /// Time between two tries.
 const RETRY_PAUSE: Duration = Duration::from_millis(5);
@@ -23,8 +25,16 @@ const RETRY_PAUSE: Duration = Duration::from_millis(5);
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 const CREATE_TOPICS_VERSION: i16 = 7;
-const PRODUCE_VERSION: i16 = 12;
+const DELETE_TOPICS_VERSION: i16 = 5;
+const METADATA_VERSION: i16 = 9;
+const LIST_OFFSETS_VERSION: i16 = 7;
+const INIT_PRODUCER_ID_VERSION: i16 = 4;
+
+const UNKNOWN_TOPIC: i16 = 3;
 const TOPIC_ALREADY_EXISTS: i16 = 36;
+
+/// Kafka's name for the end of a partition.
+const LATEST: i64 = -1;
 
 /// A connection with one request at a time.
 #[derive(Debug)]
@@ -37,7 +47,7 @@ impl Admin {
     /// Connects as soon as the server accepts connections.
     ///
     /// # Errors
-    /// If it does not within half a minute.
+    /// If it does not within three minutes.
     pub fn connect(address: SocketAddr) -> Result<Self, Error> {
         let failed = |cause| Error::Connection { address, cause };
         let deadline = Instant::now() + READY_WAIT;
@@ -55,11 +65,11 @@ impl Admin {
         Ok(Self { stream, address })
     }
 
-    /// Makes a topic, if it is not there.
+    /// Makes a topic, if it is not there; says whether it was not.
     ///
     /// # Errors
     /// If the broker refuses.
-    pub fn create_topic(&mut self, name: &str, partitions: i32, configs: &[(&str, &str)]) -> Result<(), Error> {
+    pub fn create_topic(&mut self, name: &str, partitions: i32, configs: &[(&str, &str)]) -> Result<bool, Error> {
         let config = |&(name, value): &(&str, &str)| create_topics::RequestTopicsConfigs {
             name: name.to_owned().into(),
             value: Some(value.to_owned().into()),
@@ -78,45 +88,135 @@ impl Admin {
         let frame = self.call(&request, CREATE_TOPICS_VERSION)?;
         let response: create_topics::Response<'_> = decode(&frame, CREATE_TOPICS_VERSION)?;
         match response.topics.first().map_or(0, |topic| topic.error_code) {
-            0 | TOPIC_ALREADY_EXISTS => Ok(()),
+            0 => Ok(true),
+            TOPIC_ALREADY_EXISTS => Ok(false),
             code => Err(Error::Refused { api: ApiKey::CreateTopics, code }),
         }
     }
 
-    /// Has one batch acknowledged, trying again while the topic is not yet served. Gives back its base offset.
+    /// Removes a topic, if it is there.
+    ///
+    /// # Errors
+    /// If the broker refuses.
+    pub fn delete_topic(&mut self, name: &str) -> Result<(), Error> {
+        let request = delete_topics::Request {
+            topics: Vec::new(),
+            topic_names: vec![name.to_owned().into()],
+            timeout_ms: ANSWER_WAIT.as_millis() as i32,
+        };
+        let frame = self.call(&request, DELETE_TOPICS_VERSION)?;
+        let response: delete_topics::Response<'_> = decode(&frame, DELETE_TOPICS_VERSION)?;
+        match response.responses.first().map_or(0, |topic| topic.error_code) {
+            0 | UNKNOWN_TOPIC => Ok(()),
+            code => Err(Error::Refused { api: ApiKey::DeleteTopics, code }),
+        }
+    }
+
+    /// How many partitions a topic has.
+    ///
+    /// # Errors
+    /// If the broker does not say.
+    pub fn partitions(&mut self, topic: &str) -> Result<i32, Error> {
+        let request = metadata::Request {
+            topics: Some(vec![metadata::RequestTopics { name: Some(topic.to_owned().into()), ..Default::default() }]),
+            ..Default::default()
+        };
+        let frame = self.call(&request, METADATA_VERSION)?;
+        let response: metadata::Response<'_> = decode(&frame, METADATA_VERSION)?;
+        Ok(response.topics.first().map_or(0, |topic| topic.partitions.len() as i32))
+    }
+
+    /// Waits until every partition of the topic is served, and gives back where each ends.
     ///
     /// # Errors
     /// If the broker goes on refusing.
-    pub fn produce(&mut self, topic: &str, partition: i32, shape: Shape, wall_ms: i64) -> Result<i64, Error> {
-        let (batch, _) = shape.batch(wall_ms);
-        let request = produce::Request {
-            transactional_id: None,
-            acks: -1,
-            timeout_ms: ANSWER_WAIT.as_millis() as i32,
-            topic_data: vec![produce::RequestTopicData {
+    pub fn end_offsets(&mut self, topic: &str, partitions: i32) -> Result<Vec<i64>, Error> {
+        let partition = |partition_index| list_offsets::RequestTopicsPartitions {
+            partition_index,
+            current_leader_epoch: -1,
+            timestamp: LATEST,
+        };
+        let request = list_offsets::Request {
+            replica_id: -1,
+            isolation_level: 0,
+            topics: vec![list_offsets::RequestTopics {
                 name: topic.to_owned().into(),
-                partition_data: vec![produce::RequestTopicDataPartitionData {
-                    index: partition,
-                    records: Some(batch.into()),
-                }],
-                ..Default::default()
+                partitions: (0..partitions).map(partition).collect(),
             }],
+            timeout_ms: 0,
         };
         let deadline = Instant::now() + READY_WAIT;
         loop {
-            let frame = self.call(&request, PRODUCE_VERSION)?;
-            let response: produce::Response<'_> = decode(&frame, PRODUCE_VERSION)?;
-            let answer = response.responses.first().and_then(|topic| topic.partition_responses.first());
-            match answer {
-                Some(answer) if answer.error_code == 0 => return Ok(answer.base_offset),
-                Some(answer) if Instant::now() > deadline => {
-                    return Err(Error::Refused { api: ApiKey::Produce, code: answer.error_code });
+            let frame = self.call(&request, LIST_OFFSETS_VERSION)?;
+            let response: list_offsets::Response<'_> = decode(&frame, LIST_OFFSETS_VERSION)?;
+            let mut offsets = vec![0; partitions as usize];
+            let mut code = 0;
+            for answer in response.topics.iter().flat_map(|topic| &topic.partitions) {
+                code = if code == 0 { answer.error_code } else { code };
+                if let Some(offset) = offsets.get_mut(answer.partition_index as usize) {
+                    *offset = answer.offset;
                 }
-                Some(_) => std::thread::sleep(RETRY_PAUSE),
-                None => {
-                    let what = "it lacks the partition".to_owned();
-                    return Err(Error::WrongAnswer { api: ApiKey::Produce, what });
+            }
+            if code == 0 {
+                return Ok(offsets);
+            }
+            if Instant::now() > deadline {
+                return Err(Error::Refused { api: ApiKey::ListOffsets, code });
+            }
+            std::thread::sleep(RETRY_PAUSE);
+        }
+    }
+
+    /// The id and the epoch of a new idempotent producer.
+    ///
+    /// # Errors
+    /// If the broker goes on refusing.
+    pub fn producer_id(&mut self) -> Result<(i64, i16), Error> {
+        let request = init_producer_id::Request {
+            transactional_id: None,
+            transaction_timeout_ms: ANSWER_WAIT.as_millis() as i32,
+            producer_id: -1,
+            producer_epoch: -1,
+            ..Default::default()
+        };
+        let deadline = Instant::now() + READY_WAIT;
+        loop {
+            let frame = self.call(&request, INIT_PRODUCER_ID_VERSION)?;
+            let response: init_producer_id::Response = decode(&frame, INIT_PRODUCER_ID_VERSION)?;
+            match response.error_code {
+                0 => return Ok((response.producer_id, response.producer_epoch)),
+                code if Instant::now() > deadline => {
+                    return Err(Error::Refused { api: ApiKey::InitProducerId, code });
                 }
+                _ => std::thread::sleep(RETRY_PAUSE),
+            }
+        }
+    }
+
+    /// Has one record acknowledged, trying again while the topic is not yet served.
+    ///
+    /// # Errors
+    /// If the broker goes on refusing.
+    pub fn produce(&mut self, topic: &str, partition: i32, wall_ms: i64) -> Result<(), Error> {
+        let mut batch = BatchBuilder::new(Options::default());
+        let record = NewRecord { timestamp: wall_ms, key: None, value: Some(&[b'x'; 100]), headers: &[] };
+        batch.append(&record).expect("one small record");
+        let frames = ProduceFrames::new(topic, Acks::All);
+        let batch = batch.finish();
+        let mut frame = Vec::new();
+        frames.put_start(&mut frame, 1, partition, batch.len());
+        frame.extend_from_slice(&batch);
+        frames.put_end(&mut frame);
+        let deadline = Instant::now() + READY_WAIT;
+        loop {
+            let answer = self.exchange(&frame)?;
+            match frames.check(&answer, 1, partition) {
+                Ok(Acknowledged::Stored) => return Ok(()),
+                Ok(Acknowledged::Refused) | Err(Error::Refused { .. }) if Instant::now() < deadline => {
+                    std::thread::sleep(RETRY_PAUSE);
+                }
+                Ok(Acknowledged::Refused) => return Err(Error::Refused { api: ApiKey::Produce, code: 56 }),
+                Err(error) => return Err(error),
             }
         }
     }
@@ -127,8 +227,13 @@ impl Admin {
         request.encode(&mut frame, version);
         let length = (frame.len() - 4) as u32;
         frame[..4].copy_from_slice(&length.to_be_bytes());
+        self.exchange(&frame)
+    }
+
+    /// Sends a request and waits for its answer; both frames whole, the answer without its length.
+    fn exchange(&mut self, frame: &[u8]) -> Result<Vec<u8>, Error> {
         let mut exchange = || {
-            self.stream.write_all(&frame)?;
+            self.stream.write_all(frame)?;
             let mut length = [0; 4];
             self.stream.read_exact(&mut length)?;
             let length = u32::from_be_bytes(length) as usize;

@@ -43,6 +43,21 @@ pub enum Error {
         /// Requests that wait for an answer.
         awaited: usize,
     },
+    /// A workload cannot be carried out.
+    Workload {
+        /// Why.
+        what: String,
+    },
+    /// What was read is not what was acknowledged.
+    Integrity {
+        /// What differs.
+        what: String,
+    },
+    /// A file with results cannot be used.
+    Results {
+        /// Why.
+        what: String,
+    },
     /// A server process did not do what it must.
     Server {
         /// What it did, and the last of what it said.
@@ -82,6 +97,9 @@ impl fmt::Display for Error {
             Self::Overload { awaited } => {
                 write!(f, "the server does not carry this rate: {awaited} answers are awaited; try a lower --rate")
             }
+            Self::Workload { what } => write!(f, "the workload cannot be carried out: {what}"),
+            Self::Integrity { what } => write!(f, "the broker lost, repeated or reordered records: {what}"),
+            Self::Results { what } => write!(f, "the results cannot be used: {what}"),
             Self::Server { what } => write!(f, "the server {what}"),
             Self::System { what, cause } => write!(f, "cannot {what}: {cause}"),
         }

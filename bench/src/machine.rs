@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -74,6 +75,22 @@ pub fn device_written_bytes(directory: &Path) -> Result<u64, Error> {
     Ok(sectors.unwrap_or(0) * SECTOR_BYTES)
 }
 
+/// Has everything that is only in memory written to the device.
+///
+/// # Errors
+/// If the program `sync` fails.
+pub fn drain(directory: &Path) -> Result<(), Error> {
+    let status =
+        Command::new("sync").arg("--file-system").arg(directory).status().map_err(Error::system("run sync"))?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(Error::System {
+        what: "write what is in memory to the disk".into(),
+        cause: std::io::Error::other("sync failed"),
+    })
+}
+
 /// Waits until nobody has written to the device for `calm`, at most `wait`. Says whether it became calm.
 ///
 /// # Errors
@@ -92,8 +109,59 @@ pub fn wait_for_calm_device(directory: &Path, calm: Duration, wait: Duration) ->
     Ok(false)
 }
 
+/// What the processors of the machine have done since it started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Processors {
+    /// Ticks of work, in processes and in the kernel.
+    busy: u64,
+    /// Ticks that were taken away for other machines.
+    stolen: u64,
+    /// All ticks.
+    all: u64,
+}
+
+impl Processors {
+    /// Until now.
+    ///
+    /// # Errors
+    /// If the kernel does not tell.
+    pub fn now() -> Result<Self, Error> {
+        fs::read_to_string("/proc/stat").map(|text| Self::parse(&text)).map_err(Error::system("read /proc/stat"))
+    }
+
+    fn parse(text: &str) -> Self {
+        let line = text.lines().next().unwrap_or_default();
+        // user, nice, system, idle, iowait, irq, softirq, steal; what follows is counted in user already.
+        let ticks: Vec<u64> = line.split_whitespace().skip(1).take(8).filter_map(|field| field.parse().ok()).collect();
+        let field = |index: usize| ticks.get(index).copied().unwrap_or(0);
+        let busy = field(0) + field(1) + field(2) + field(5) + field(6);
+        Self { busy, stolen: field(7), all: ticks.iter().sum() }
+    }
+
+    /// How long processors have worked since `earlier`, all together.
+    #[must_use]
+    pub fn busy_since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.busy.saturating_sub(earlier.busy) * 10)
+    }
+
+    /// The share of all time since `earlier` that was taken away.
+    #[must_use]
+    pub fn stolen_since(self, earlier: Self) -> f64 {
+        let all = self.all.saturating_sub(earlier.all).max(1);
+        self.stolen.saturating_sub(earlier.stolen) as f64 / all as f64
+    }
+}
+
 #[repr(align(4096))]
 struct Block([u8; BLOCK_BYTES]);
+
+/// Bytes of a write that shows bandwidth.
+const LARGE_BYTES: usize = 1 << 20;
+
+const _: () = assert!((BLOCKS as usize * BLOCK_BYTES).is_multiple_of(LARGE_BYTES));
+
+#[repr(align(4096))]
+struct Large([u8; LARGE_BYTES]);
 
 /// A file of zeros whose blocks are overwritten: each write is on the device when it returns.
 #[derive(Debug)]
@@ -117,6 +185,22 @@ impl SyncProbe {
         };
         let file = make().map_err(Error::system("write a file directly to the disk"))?;
         Ok(Self { path, file })
+    }
+
+    /// Overwrites all of the file again and again for so long, in writes of 1 MiB; gives back MiB a second.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn bandwidth(&self, duration: Duration) -> Result<f64, Error> {
+        let large = Box::new(Large([0xA5; LARGE_BYTES]));
+        let start = Instant::now();
+        let mut bytes = 0;
+        while start.elapsed() < duration {
+            let position = bytes % (BLOCKS * BLOCK_BYTES as u64);
+            self.file.write_all_at(&large.0, position).map_err(Error::system("write to the disk"))?;
+            bytes += LARGE_BYTES as u64;
+        }
+        Ok(bytes as f64 / f64::from(1 << 20) / start.elapsed().as_secs_f64())
     }
 
     /// Overwrites 4 KiB at a time for so long, at this rate; gives back how long each took, in ns.
@@ -145,5 +229,18 @@ impl Drop for SyncProbe {
     fn drop(&mut self) {
         // What is left is 4 MiB in a directory that its owner removes.
         let _ = fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn busy_and_stolen_time_are_told_apart() {
+        let before = Processors::parse("cpu  100 10 50 1000 5 1 2 3 0 0\ncpu0 1 1 1\n");
+        let after = Processors::parse("cpu  150 10 60 1030 5 1 2 13 0 0\n");
+        assert_eq!(after.busy_since(before), Duration::from_millis(600));
+        assert!((after.stolen_since(before) - 0.1).abs() < 1e-9);
     }
 }

@@ -1,7 +1,9 @@
 //! Servers as child processes.
 
+use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -12,6 +14,12 @@ use crate::error::Error;
 
 /// How long a node may take to be ready.
 const READY_WAIT: Duration = Duration::from_secs(60);
+
+/// Between two tries to connect.
+const CONNECT_PAUSE: Duration = Duration::from_millis(2);
+
+/// The signal that tells a process to end.
+const TERMINATED: i32 = 15;
 
 /// How long a node may take to stop.
 const STOP_WAIT: Duration = Duration::from_secs(60);
@@ -27,13 +35,15 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a node with one shard on a free port, and waits for its ready line.
+    /// Starts a node on a free port with a shard on each of the CPUs, and waits for its ready line.
     ///
     /// # Errors
     /// If it does not become ready; with what it said.
-    pub fn node(program: &Path, data: &Path, properties: &[String]) -> Result<Self, Error> {
-        let mut command = Command::new(program);
-        command.args(["start", "--listen", "127.0.0.1:0", "--shards", "1", "--log", "warn", "--data"]).arg(data);
+    pub fn node(program: &Path, data: &Path, cores: &[usize], properties: &[String]) -> Result<Self, Error> {
+        let mut command = pinned(cores);
+        command.arg(program);
+        command.args(["start", "--listen", "127.0.0.1:0", "--shards", &cores.len().to_string()]);
+        command.args(["--log", "warn", "--data"]).arg(data);
         command.args(properties.iter().flat_map(|property| ["--set", property]));
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let started = Instant::now();
@@ -48,14 +58,66 @@ impl Server {
         }
     }
 
+    /// Starts another broker on these CPUs by a command of the shell, which finds its port in `PORT` and its directory
+    /// in `DATA`; what it says goes to a file there. Waits until it accepts connections.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn command(command_line: &str, data: &Path, cores: &[usize]) -> Result<Self, Error> {
+        let port = free_port().map_err(Error::system("find a free port"))?;
+        let log = data.join("output.log");
+        let output = File::create(&log).map_err(Error::system(format!("make {}", log.display())))?;
+        let errors = output.try_clone().map_err(Error::system(format!("make {}", log.display())))?;
+        let mut command = pinned(cores);
+        // The shell becomes the broker: the process that is measured.
+        command.args(["sh", "-c", &format!("exec {command_line}")]);
+        command.env("PORT", port.to_string()).env("DATA", data).stdin(Stdio::null()).stdout(output).stderr(errors);
+        let started = Instant::now();
+        let child = command.spawn().map_err(Error::system(format!("start {command_line}")))?;
+        let mut server = Self { child, address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), started };
+        while TcpStream::connect(server.address).is_err() {
+            let ended = server.child.try_wait().map_err(Error::system("wait for the server"))?;
+            if ended.is_some() || started.elapsed() > READY_WAIT {
+                let text = std::fs::read_to_string(&log).unwrap_or_default();
+                return Err(Error::Server { what: format!("was not ready: {}", last_lines(&text)) });
+            }
+            std::thread::sleep(CONNECT_PAUSE);
+        }
+        Ok(server)
+    }
+
+    /// Stops it where it is, so that it uses nothing until it is resumed.
+    ///
+    /// # Errors
+    /// If there is no such process.
+    pub fn pause(&self) -> Result<(), Error> {
+        self.signal("-STOP")
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// If there is no such process.
+    pub fn resume(&self) -> Result<(), Error> {
+        self.signal("-CONT")
+    }
+
+    fn signal(&self, signal: &str) -> Result<(), Error> {
+        let status = Command::new("kill").args([signal, &self.pid().to_string()]).status();
+        match status.map_err(Error::system("run kill"))?.success() {
+            true => Ok(()),
+            false => Err(Error::Server { what: "has ended by itself".to_owned() }),
+        }
+    }
+
     /// Starts an echo server on the CPU, by running `program` with the arguments that `skein bench echo` takes.
     ///
     /// # Errors
     /// If it does not start.
     pub fn echo(program: &Path, core: usize, sizes: Sizes) -> Result<Self, Error> {
         let port = free_port().map_err(Error::system("find a free port"))?;
-        let mut command = Command::new(program);
-        command.args(["bench", "echo", "--port", &port.to_string(), "--core", &core.to_string()]);
+        let mut command = pinned(&[core]);
+        command.arg(program).args(["bench", "echo", "--port", &port.to_string(), "--core", &core.to_string()]);
         command.args(["--request-bytes", &sizes.request.to_string()]);
         command.args(["--response-bytes", &sizes.response.to_string()]);
         let started = Instant::now();
@@ -75,10 +137,9 @@ impl Server {
     /// # Errors
     /// If it does not stop in order.
     pub fn stop(mut self) -> Result<(), Error> {
-        let pid = self.pid().to_string();
-        let told = Command::new("kill").args(["-TERM", &pid]).status().map_err(Error::system("run kill"))?;
+        self.signal("-TERM")?;
         let deadline = Instant::now() + STOP_WAIT;
-        while told.success() && Instant::now() < deadline {
+        while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait().map_err(Error::system("wait for the server"))? {
                 return self.check(status);
             }
@@ -88,7 +149,8 @@ impl Server {
     }
 
     fn check(&mut self, status: ExitStatus) -> Result<(), Error> {
-        if status.success() {
+        // A JVM that was told to stop ends with the number of the signal.
+        if status.success() || status.code() == Some(128 + TERMINATED) || status.signal() == Some(TERMINATED) {
             return Ok(());
         }
         Err(Error::Server { what: format!("ended with {status}: {}", last_words(&mut self.child)) })
@@ -109,6 +171,14 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A command whose process, whatever it runs, stays on these CPUs.
+fn pinned(cores: &[usize]) -> Command {
+    let list: Vec<String> = cores.iter().map(usize::to_string).collect();
+    let mut command = Command::new("taskset");
+    command.args(["--cpu-list", &list.join(",")]);
+    command
 }
 
 /// The first line that a node prints, unless it takes too long or ends.
@@ -137,6 +207,10 @@ fn last_words(child: &mut Child) -> String {
         // Whatever can be read is better than nothing.
         let _ = stderr.read_to_string(&mut text);
     }
+    last_lines(&text)
+}
+
+fn last_lines(text: &str) -> String {
     let lines: Vec<&str> = text.lines().rev().take(5).collect();
     lines.into_iter().rev().collect::<Vec<_>>().join("; ")
 }

@@ -8,6 +8,58 @@ use crate::error::Error;
 /// Ticks a second in `/proc`: the same on all architectures that Linux still runs on.
 const TICKS_PER_SECOND: u64 = 100;
 
+/// What a process used, since it began or in some time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Time on a CPU, in steps of 10 ms.
+    pub cpu: Duration,
+    /// How often one of its threads was given up for another, of its own will or not.
+    pub context_switches: u64,
+    /// Bytes that it has caused to be written to a device.
+    pub written_bytes: u64,
+    /// Bytes that it has caused to be read from a device.
+    pub read_bytes: u64,
+}
+
+impl Usage {
+    /// What a process has used so far.
+    ///
+    /// # Errors
+    /// If there is no such process.
+    pub fn of(pid: u32) -> Result<Self, Error> {
+        Ok(Self {
+            cpu: cpu_time(pid)?,
+            context_switches: context_switches(pid)?,
+            written_bytes: written_bytes(pid)?,
+            read_bytes: read_bytes(pid)?,
+        })
+    }
+
+    /// What it has used since `earlier`. The switches of threads that have ended meanwhile are lost.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            cpu: self.cpu.saturating_sub(earlier.cpu),
+            context_switches: self.context_switches.saturating_sub(earlier.context_switches),
+            written_bytes: self.written_bytes.saturating_sub(earlier.written_bytes),
+            read_bytes: self.read_bytes.saturating_sub(earlier.read_bytes),
+        }
+    }
+}
+
+/// How often the threads that the process has now were given up for others.
+fn context_switches(pid: u32) -> Result<u64, Error> {
+    let path = format!("/proc/{pid}/task");
+    let tasks = fs::read_dir(&path).map_err(Error::system(format!("read {path}")))?;
+    // A thread may end while the list is read.
+    let statuses = tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("status")).ok());
+    Ok(statuses
+        .map(|status| {
+            number_after(&status, "\nvoluntary_ctxt_switches:") + number_after(&status, "nonvoluntary_ctxt_switches:")
+        })
+        .sum())
+}
+
 /// Time on a CPU, in user and system mode, of all threads that the process has and had; in steps of 10 ms.
 ///
 /// # Errors

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 pub use self::figures::Figures;
 use crate::error::Error;
+use crate::generator::Target;
 use crate::machine;
 use crate::node::{Scratch, Server};
 
@@ -112,8 +113,20 @@ impl Settings {
         Ok((scratch, server))
     }
 
+    /// A server as the target of a load.
+    pub(crate) fn target(&self, server: &Server) -> Target {
+        Target {
+            address: server.address,
+            pid: Some(server.pid()),
+            cores: vec![self.cores[1]],
+            spins: false,
+            is_echo: false,
+            wall_ms: self.wall_ms,
+        }
+    }
+
     /// A node of this lane on data that may be there.
     pub(crate) fn node_in(&self, lane: Lane, data: &Path) -> Result<Server, Error> {
-        Server::node(&self.program, data, &[format!("skein.durability={}", lane.name())])
+        Server::node(&self.program, data, &self.cores[..1], &[format!("skein.durability={}", lane.name())])
     }
 }

@@ -1,91 +1,100 @@
-//! The load against servers that answer well and badly.
+//! Loads against a node, each checked to the last record.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::thread;
-use std::time::Duration;
+mod support;
+
+use std::net::SocketAddr;
+use std::sync::OnceLock;
 
 use bench::Error;
-use bench::load::{self, Load, Pace};
-use bench::request::{Requests, Shape};
+use bench::generator::{self, Outcome};
+use bench::rates;
+use bench::workload::Workload;
 
-/// Answers to produce requests on one connection: the error code for the n-th and the shift of its correlation id.
-fn serve(mut stream: TcpStream, code_of: fn(u32) -> i16, shift_of: fn(u32) -> i32) {
-    for number in 0.. {
-        let mut length = [0; 4];
-        if stream.read_exact(&mut length).is_err() {
-            return;
-        }
-        let mut request = vec![0; u32::from_be_bytes(length) as usize];
-        stream.read_exact(&mut request).expect("the rest of a request");
-        let correlation_id = i32::from_be_bytes(request[4..8].try_into().expect("four bytes")) + shift_of(number);
-        let mut answer = correlation_id.to_be_bytes().to_vec();
-        answer.extend_from_slice(&[0, 2, 2, b't', 2, 0, 0, 0, 0]);
-        answer.extend_from_slice(&code_of(number).to_be_bytes());
-        // Offsets, record errors, message, tags of partition and topic, throttle time, tags.
-        answer.extend_from_slice(&[0; 24 + 1 + 1 + 1 + 1 + 4 + 1]);
-        let mut frame = (answer.len() as u32).to_be_bytes().to_vec();
-        frame.append(&mut answer);
-        if stream.write_all(&frame).is_err() {
-            return;
-        }
-    }
+fn address() -> SocketAddr {
+    static ADDRESS: OnceLock<SocketAddr> = OnceLock::new();
+    *ADDRESS.get_or_init(support::node)
 }
 
-fn server(code_of: fn(u32) -> i16, shift_of: fn(u32) -> i32) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = listener.local_addr().expect("bound");
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let stream = stream.expect("a connection");
-            thread::spawn(move || serve(stream, code_of, shift_of));
-        }
-    });
-    address
+fn run(text: &str) -> Result<Outcome, Error> {
+    let workload = Workload::parse(text).expect("a workload");
+    generator::run(&workload, &support::target(address()))
 }
 
-fn run(address: SocketAddr, pace: Pace) -> Result<load::Outcome, Error> {
-    let shape = Shape { record_bytes: 100, batch_bytes: 0 };
-    let load = Load {
-        connections: 2,
-        pace,
-        warm_up: Duration::from_millis(20),
-        measured: Duration::from_millis(200),
-        bytes_max: u64::MAX,
-        core: 0,
-        server: Some(std::process::id()),
-    };
-    load::run(address, Requests::produce("t", 1, shape, 0), load)
-}
+const SHORT: &str = "[time]\nwarm_up_s = 0.05\nseconds = 0.4\n";
 
 #[test]
-fn every_answer_is_counted_once() {
-    let outcome = run(server(|_| 0, |_| 0), Pace::InFlight(5)).expect("good answers");
-    assert!(outcome.requests > 0);
-    assert_eq!(outcome.requests, outcome.records);
-    assert_eq!(outcome.requests, outcome.latency.len());
-    // Length and correlation id, the start up to the error code, and what follows it.
-    assert_eq!(outcome.answer_bytes, outcome.requests * (8 + 11 + 33));
-    assert!(outcome.elapsed >= Duration::from_millis(200));
+fn a_closed_loop_counts_each_answer_once() {
+    let outcome = run(&format!("topic = 'closed'\n[produce]\nproducers = 2\n{SHORT}")).expect("a load");
+    assert!(outcome.requests > 0 && outcome.requests == outcome.records);
+    assert!(outcome.all_payload_bytes >= outcome.payload_bytes && outcome.payload_bytes > 100 * outcome.requests);
+    assert!(outcome.elapsed.as_secs_f64() >= 0.4);
+    assert_eq!(outcome.checked, None);
 }
 
 #[test]
 fn an_open_loop_is_never_ahead_of_its_rate() {
-    let outcome = run(server(|_| 0, |_| 0), Pace::PerSecond(200.0)).expect("good answers");
-    // Never ahead of its schedule; how far a busy machine falls behind it says nothing of the generator.
-    let scheduled = outcome.elapsed.as_secs_f64() * 200.0 + 20.0;
-    let requests = outcome.requests;
-    assert!(requests > 0 && requests as f64 <= scheduled, "{requests} requests in {:?} at 200/s", outcome.elapsed);
+    let outcome = run(&format!("topic = 'open'\n[rate]\nrecords_per_second = 200.0\n{SHORT}")).expect("a load");
+    // How far a busy machine falls behind it says nothing of the generator.
+    let scheduled = (outcome.elapsed.as_secs_f64() + 0.1) * 200.0 + 64.0;
+    assert!(outcome.requests > 0 && (outcome.requests as f64) < scheduled, "{} of {scheduled}", outcome.requests);
 }
 
 #[test]
-fn an_error_ends_the_run() {
-    let error = run(server(|number| if number == 7 { 6 } else { 0 }, |_| 0), Pace::InFlight(5)).expect_err("an error");
-    assert!(matches!(error, Error::Refused { code: 6, .. }), "{error}");
+fn every_record_is_read_back_once_in_order_by_every_copy() {
+    let text = "topic = 'checked'\ncheck = true\npartitions = 3\n[records]\nbytes = { min = 24, max = 900 }\n\
+                [produce]\nproducers = 3\nbatch_bytes = 4096\nidempotent = true\n\
+                [consume]\nkind = 'tail'\nmembers = 2\ncopies = 2\n";
+    let outcome = run(&format!("{text}{SHORT}")).expect("a load");
+    let checked = outcome.checked.expect("it was checked");
+    assert!(checked >= outcome.records && outcome.records > outcome.requests);
+    assert_eq!(outcome.reads.end_to_end.len(), 2 * checked);
 }
 
 #[test]
-fn an_answer_to_another_request_ends_the_run() {
-    let error = run(server(|_| 0, |number| i32::from(number == 9)), Pace::InFlight(5)).expect_err("a wrong answer");
-    assert!(matches!(error, Error::WrongAnswer { .. }), "{error}");
+fn records_with_keys_linger_and_are_compressed() {
+    for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
+        let text = format!(
+            "topic = 'keyed-{codec}'\ncheck = true\n[records]\nkeys = 'zipf'\nkey_count = 100\n\
+             [produce]\nproducers = 2\nbatch_bytes = 16384\nlinger_ms = 5.0\ncodec = '{codec}'\n\
+             [consume]\nkind = 'tail'\n[rate]\nrecords_per_second = 3000.0\n{SHORT}"
+        );
+        let outcome = run(&text).expect(codec);
+        assert!(outcome.checked.is_some_and(|records| records > 0), "{codec}");
+        assert!(outcome.records > outcome.requests, "{codec}: records share batches");
+    }
+}
+
+#[test]
+fn consumers_catch_up_and_read_again_what_was_there() {
+    let cold = "topic = 'cold'\n[produce]\nproducers = 1\nbatch_bytes = 16384\n[rate]\nrecords_per_second = 500.0\n\
+                [consume]\nkind = 'cold'\npreload_bytes = 2000000\n";
+    let outcome = run(&format!("{cold}{SHORT}")).expect("a load");
+    assert!(outcome.reads.caught_up.is_some() && outcome.reads.bytes >= 2_000_000);
+    let again = "topic = 'again'\n[produce]\nproducers = 0\nbatch_bytes = 16384\n\
+                 [consume]\nkind = 'replay'\npreload_bytes = 1000000\n";
+    let outcome = run(&format!("{again}{SHORT}")).expect("a load");
+    assert!(outcome.reads.bytes > 2_000_000 && outcome.requests == 0, "{} bytes", outcome.reads.bytes);
+}
+
+#[test]
+fn requests_without_acknowledgement_are_over_when_they_are_sent() {
+    let outcome = run(&format!("topic = 'unheard'\n[produce]\nproducers = 2\nacks = 'none'\n{SHORT}")).expect("a load");
+    assert!(outcome.requests > 0);
+}
+
+#[test]
+fn what_the_broker_refuses_ends_the_load() {
+    let text = "topic = 'small'\ntopic_configs = [['max.message.bytes', '1000']]\n[records]\nbytes = 2000\n";
+    let error = run(&format!("{text}{SHORT}")).expect_err("the batches are too large");
+    assert!(matches!(error, Error::Refused { code: 10, .. }), "{error}");
+}
+
+#[test]
+fn steps_are_carried_out_in_order_and_a_rate_that_nobody_carries_is_no_failure() {
+    let text = format!("topic = 'steps'\n[rate]\nsteps = [100.0, 300.0]\n{SHORT}");
+    let workload = Workload::parse(&text).expect("a workload");
+    let mut said = Vec::new();
+    let runs = rates::run(&workload, &support::target(address()), &mut |run| said.push(run.rate)).expect("loads");
+    assert_eq!(said, [Some(100.0), Some(300.0)]);
+    assert!(runs.found.is_none() && runs.best().is_some_and(|outcome| outcome.requests > 0));
 }

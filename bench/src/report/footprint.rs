@@ -7,13 +7,10 @@ use crate::admin::Admin;
 use crate::error::Error;
 use crate::node::{Scratch, Server};
 use crate::process;
-use crate::request::Shape;
 
 /// Topics and the partitions of each that make up many partitions.
 const TOPICS: usize = 10;
 const PARTITIONS_PER_TOPIC: i32 = 1_000;
-
-const SHAPE: Shape = Shape { record_bytes: 100, batch_bytes: 0 };
 
 pub(super) fn measure(settings: &Settings, figures: &mut Figures, say: &dyn Fn(&str)) -> Result<(), Error> {
     let scratch = Scratch::new(&settings.directory, "skein-bench-footprint")?;
@@ -49,7 +46,7 @@ fn start(settings: &Settings, scratch: &Scratch, figures: &mut Figures, name: &s
     if name == "start/fresh" {
         throughput::make_topic(server.address, 1, settings.wall_ms)?;
     } else {
-        Admin::connect(server.address)?.produce(TOPIC, 0, SHAPE, settings.wall_ms)?;
+        Admin::connect(server.address)?.produce(TOPIC, 0, settings.wall_ms)?;
     }
     figures.record(format!("{name}/first_ack_ms"), server.started.elapsed().as_secs_f64() * 1e3);
     Ok(server)

@@ -1,18 +1,14 @@
 //! The time to a durable acknowledgement at a low rate, beside that of the disk and that of the wire.
 
-use std::time::Duration;
-
-use super::{Figures, Lane, Settings, TOPIC, throughput};
+use super::{Figures, Lane, Settings, throughput};
 use crate::error::Error;
-use crate::load::{self, Load, Outcome, Pace};
+use crate::generator::{self, Outcome};
 use crate::machine::SyncProbe;
-use crate::node::{Scratch, Server};
-use crate::request::{Requests, Shape};
+use crate::node::Scratch;
+use crate::workload::{Produce, Rate, Time, Workload};
 
 /// Requests a second: each finds the disk at rest.
 const PER_SECOND: f64 = 500.0;
-
-const SHAPE: Shape = Shape { record_bytes: 100, batch_bytes: 0 };
 
 pub(super) fn measure(settings: &Settings, figures: &mut Figures, say: &dyn Fn(&str)) -> Result<(), Error> {
     let scratch = Scratch::new(&settings.directory, "skein-bench-probe")?;
@@ -23,9 +19,7 @@ pub(super) fn measure(settings: &Settings, figures: &mut Figures, say: &dyn Fn(&
     record(figures, "echo", &echo(settings)?);
     for lane in Lane::ALL {
         let (_scratch, server) = settings.node(lane)?;
-        throughput::make_topic(server.address, 1, settings.wall_ms)?;
-        let requests = Requests::produce(TOPIC, 1, SHAPE, settings.wall_ms);
-        record(figures, lane.name(), &load::run(server.address, requests, load(settings, &server))?);
+        record(figures, lane.name(), &generator::run(&workload(settings), &settings.target(&server))?);
         server.stop()?;
     }
     let p50 = |name: &str| figures.last(&format!("latency/{name}/p50_us")).unwrap_or(f64::NAN);
@@ -40,20 +34,17 @@ pub(super) fn measure(settings: &Settings, figures: &mut Figures, say: &dyn Fn(&
 }
 
 fn echo(settings: &Settings) -> Result<Outcome, Error> {
-    let requests = Requests::produce(TOPIC, 1, SHAPE, settings.wall_ms).for_echo();
-    let server = Server::echo(&settings.program, settings.cores[0], requests.wire_bytes())?;
-    load::run(server.address, requests, load(settings, &server))
+    throughput::echo(settings, &workload(settings))
 }
 
-fn load(settings: &Settings, server: &Server) -> Load {
-    Load {
-        connections: 1,
-        pace: Pace::PerSecond(PER_SECOND),
-        warm_up: Duration::from_millis(500),
-        measured: settings.measured,
-        bytes_max: u64::MAX,
-        core: settings.cores[1],
-        server: Some(server.pid()),
+/// One connection that has one 100 B record acknowledged at a time.
+fn workload(settings: &Settings) -> Workload {
+    Workload {
+        partitions: 1,
+        produce: Produce { producers: 1, in_flight: 100, ..Produce::default() },
+        rate: Rate { records_per_second: Some(PER_SECOND), ..Rate::default() },
+        time: Time { warm_up_s: 0.5, seconds: settings.measured.as_secs_f64(), ..Time::default() },
+        ..Workload::default()
     }
 }
 

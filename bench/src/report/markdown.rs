@@ -10,8 +10,8 @@ use super::{Figures, Lane, Report};
 const AIM_TIMES_ECHO: f64 = 3.0;
 
 const METHOD: &str = "\
-The server has one shard on one CPU, the load another CPU: one thread that never sleeps, with requests that were
-encoded before (`bench/src/load.rs`). 64 × 5 is 64 connections with 5 requests in flight on each. Every answer is
+The server has one shard on one CPU, the load another CPU: one thread that sleeps in its ring when it has nothing to
+do, with batches that were encoded before (`bench/src/generator.rs`). 64 × 5 is 64 connections with 5 requests in flight on each. Every answer is
 checked; one error ends the run, but for refusals for want of room, which clients try again: they are counted apart. Record batches are not compressed, go to 4 partitions, and are acknowledged by the
 whole in-sync set. *Durable*: acknowledged when the device has it. *Cached*: acknowledged in memory. *Echo* is a server
 on the same ring and the same pump that counts bytes and answers with as many as a broker does, in the same round of the

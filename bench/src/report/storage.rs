@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Figures, Lane, Settings, TOPIC, throughput};
+use super::{Figures, Lane, Settings};
 use crate::error::Error;
-use crate::load::{self, Load, Pace};
-use crate::request::{Requests, Shape};
-use crate::{machine, process};
+use crate::workload::{Produce, Records, Size, Time, Workload};
+use crate::{generator, machine, process};
 
 /// Bytes of record batches that are written.
 const BYTES: u64 = 512 << 20;
@@ -17,29 +16,22 @@ const CALM: Duration = Duration::from_millis(500);
 /// How long calm is waited for; on a machine with other work it never comes.
 const CALM_WAIT: Duration = Duration::from_secs(5);
 
-const SHAPES: [(&str, Shape); 2] = [
-    ("16k", Shape { record_bytes: 1024, batch_bytes: 16 << 10 }),
-    ("1m", Shape { record_bytes: 1024, batch_bytes: 1 << 20 }),
-];
+/// Bytes of the batches.
+const BATCHES: [(&str, usize); 2] = [("16k", 16 << 10), ("1m", 1 << 20)];
 
 pub(super) fn measure(settings: &Settings, figures: &mut Figures, say: &dyn Fn(&str)) -> Result<(), Error> {
-    for (name, shape) in SHAPES {
+    for (name, batch_bytes) in BATCHES {
         let (scratch, server) = settings.node(Lane::Durable)?;
-        throughput::make_topic(server.address, 4, settings.wall_ms)?;
         machine::wait_for_calm_device(scratch.path(), CALM, CALM_WAIT)?;
         let device_before = machine::device_written_bytes(scratch.path())?;
         let node_before = process::written_bytes(server.pid())?;
-        let load = Load {
-            connections: 16,
-            pace: Pace::InFlight(5),
-            warm_up: Duration::ZERO,
-            measured: Duration::from_secs(600),
-            bytes_max: BYTES,
-            core: settings.cores[1],
-            server: None,
+        let workload = Workload {
+            records: Records { bytes: Size::Fixed(1024), ..Records::default() },
+            produce: Produce { producers: 16, batch_bytes, ..Produce::default() },
+            time: Time { warm_up_s: 0.0, seconds: 600.0, bytes_max: BYTES },
+            ..Workload::default()
         };
-        let requests = Requests::produce(TOPIC, 4, shape, settings.wall_ms);
-        let payload = load::run(server.address, requests, load)?.payload_bytes as f64;
+        let payload = generator::run(&workload, &settings.target(&server))?.payload_bytes as f64;
         machine::wait_for_calm_device(scratch.path(), CALM, CALM_WAIT)?;
         let by_node = process::written_bytes(server.pid())? - node_before;
         // A clean stop writes what only memory and the journal hold.

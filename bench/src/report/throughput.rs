@@ -1,33 +1,28 @@
 //! CPU for each request and byte, beside an echo server that gets the same bytes.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use super::{Figures, Lane, Settings, TOPIC};
 use crate::admin::Admin;
 use crate::error::Error;
-use crate::load::{self, Load, Outcome, Pace};
+use crate::generator::{self, Outcome};
 use crate::node::Server;
-use crate::process;
-use crate::request::{Requests, Shape};
+use crate::workload::{Consume, Consumers, Produce, Records, Size, Time, Workload};
 
 /// Partitions that the load goes to.
 const PARTITIONS: i32 = 4;
 
 /// Requests that each connection has in flight: what Kafka's clients have at most by default.
-const IN_FLIGHT: usize = 5;
+const IN_FLIGHT: u32 = 5;
 
 /// Before a measurement.
-const WARM_UP: Duration = Duration::from_secs(1);
+const WARM_UP_S: f64 = 1.0;
 
 /// Record batches sent in one measurement at most, so that fast machines need no large disk.
 const BYTES_MAX: u64 = 4 << 30;
 
-/// Bytes of each partition that are fetched again and again.
-const FETCHED_BYTES: u64 = 8 << 20;
-
-/// Bytes that one fetch asks for.
-const FETCH_BYTES: u64 = 1 << 20;
+/// Bytes of record batches that are fetched again and again.
+const FETCHED_BYTES: u64 = 32 << 20;
 
 /// One load.
 pub(super) struct Case {
@@ -35,10 +30,17 @@ pub(super) struct Case {
     pub(super) name: &'static str,
     /// For people.
     pub(super) title: &'static str,
-    pub(super) connections: usize,
+    pub(super) connections: u32,
     pub(super) shape: Shape,
     /// The most CPU-s/GiB that were aimed at.
     pub(super) aim_s_per_gib: Option<f64>,
+}
+
+/// What a request's batch is made of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shape {
+    record_bytes: usize,
+    batch_bytes: usize,
 }
 
 const SINGLE: Shape = Shape { record_bytes: 100, batch_bytes: 0 };
@@ -68,7 +70,7 @@ pub(super) fn measure(
         }
         for lane in lanes {
             let outcome = match lane {
-                None => echo(settings, case)?,
+                None => echo(settings, &case.workload(settings))?,
                 Some(lane) => broker(settings, case, lane)?,
             };
             let server = lane.map_or("echo", Lane::name);
@@ -93,7 +95,7 @@ fn record(figures: &mut Figures, case: &Case, server: &str, outcome: &Outcome) {
         ("requests_per_second", outcome.requests_per_second()),
         ("p50_us", outcome.latency_us(0.5)),
         ("p99_us", outcome.latency_us(0.99)),
-        ("busy_cores", outcome.server_cpu.as_secs_f64() / outcome.elapsed.as_secs_f64()),
+        ("busy_cores", outcome.server.cpu.as_secs_f64() / outcome.elapsed.as_secs_f64()),
     ];
     for (name, value) in values {
         figures.record(format!("{}/{server}/{name}", case.name), value);
@@ -110,29 +112,34 @@ fn line(outcome: &Outcome) -> String {
     )
 }
 
-fn load(settings: &Settings, connections: usize, in_flight: usize, server: &Server) -> Load {
-    Load {
-        connections,
-        pace: Pace::InFlight(in_flight),
-        warm_up: WARM_UP,
-        measured: settings.measured,
-        bytes_max: BYTES_MAX,
-        core: settings.cores[1],
-        server: Some(server.pid()),
+impl Case {
+    fn workload(&self, settings: &Settings) -> Workload {
+        Workload {
+            topic: TOPIC.to_owned(),
+            partitions: PARTITIONS,
+            records: Records { bytes: Size::Fixed(self.shape.record_bytes), ..Records::default() },
+            produce: Produce {
+                producers: self.connections,
+                in_flight: IN_FLIGHT,
+                batch_bytes: self.shape.batch_bytes,
+                ..Produce::default()
+            },
+            time: Time { warm_up_s: WARM_UP_S, seconds: settings.measured.as_secs_f64(), bytes_max: BYTES_MAX },
+            ..Workload::default()
+        }
     }
 }
 
-fn echo(settings: &Settings, case: &Case) -> Result<Outcome, Error> {
-    let requests = Requests::produce(TOPIC, PARTITIONS, case.shape, settings.wall_ms).for_echo();
-    let server = Server::echo(&settings.program, settings.cores[0], requests.wire_bytes())?;
-    load::run(server.address, requests, load(settings, case.connections, IN_FLIGHT, &server))
+/// The workload on an echo server.
+pub(super) fn echo(settings: &Settings, workload: &Workload) -> Result<Outcome, Error> {
+    let sizes = generator::echo_sizes(workload, settings.wall_ms)?;
+    let server = Server::echo(&settings.program, settings.cores[0], sizes)?;
+    generator::run(workload, &generator::Target { is_echo: true, ..settings.target(&server) })
 }
 
 fn broker(settings: &Settings, case: &Case, lane: Lane) -> Result<Outcome, Error> {
     let (_scratch, server) = settings.node(lane)?;
-    make_topic(server.address, PARTITIONS, settings.wall_ms)?;
-    let requests = Requests::produce(TOPIC, PARTITIONS, case.shape, settings.wall_ms);
-    let outcome = load::run(server.address, requests, load(settings, case.connections, IN_FLIGHT, &server))?;
+    let outcome = generator::run(&case.workload(settings), &settings.target(&server))?;
     server.stop()?;
     Ok(outcome)
 }
@@ -141,39 +148,33 @@ fn broker(settings: &Settings, case: &Case, lane: Lane) -> Result<Outcome, Error
 pub(super) fn make_topic(address: SocketAddr, partitions: i32, wall_ms: i64) -> Result<(), Error> {
     let mut admin = Admin::connect(address)?;
     admin.create_topic(TOPIC, partitions, &[])?;
-    (0..partitions).try_for_each(|partition| admin.produce(TOPIC, partition, SINGLE, wall_ms).map(drop))
+    (0..partitions).try_for_each(|partition| admin.produce(TOPIC, partition, wall_ms))
 }
 
 /// Fetches what was just written, 1 MiB at a time, on as many connections as there are partitions.
 fn fetch(settings: &Settings, figures: &mut Figures, say: &dyn Fn(&str)) -> Result<(), Error> {
     let (_scratch, server) = settings.node(Lane::Durable)?;
-    make_topic(server.address, PARTITIONS, settings.wall_ms)?;
-    let requests = Requests::fetch(TOPIC, &preload(settings, &server)?, FETCH_BYTES as i32);
-    let read_before = process::read_bytes(server.pid())?;
-    let outcome = load::run(server.address, requests, load(settings, PARTITIONS as usize, 1, &server))?;
-    let from_disk = process::read_bytes(server.pid())? - read_before;
-    let cpu_s_per_gib = outcome.cpu_s_per_gib(outcome.answer_bytes);
-    let gib_per_second = outcome.answer_bytes as f64 / f64::from(1 << 30) / outcome.elapsed.as_secs_f64();
+    let small = Case { name: "fetch", title: "fetch", connections: 4, shape: SMALL, aim_s_per_gib: None };
+    let mut workload = small.workload(settings);
+    let consume = Consume {
+        kind: Consumers::Replay,
+        members: PARTITIONS as u32,
+        preload_bytes: FETCHED_BYTES,
+        ..Consume::default()
+    };
+    workload.consume = consume;
+    let outcome = generator::run(&reading(workload), &settings.target(&server))?;
+    let cpu_s_per_gib = outcome.cpu_s_per_gib(outcome.reads.bytes);
+    let gib_per_second = outcome.read_mib_per_second() / 1024.0;
     figures.record("fetch/cpu_s_per_gib", cpu_s_per_gib);
     figures.record("fetch/gib_per_second", gib_per_second);
-    figures.record("fetch/from_disk_share", from_disk as f64 / outcome.answer_bytes as f64);
+    figures.record("fetch/from_disk_share", outcome.server.read_bytes as f64 / outcome.reads.bytes as f64);
     say(&format!("fetch, 1 MiB at a time: {cpu_s_per_gib:.3} CPU-s/GiB, {gib_per_second:.2} GiB/s"));
     server.stop()
 }
 
-/// Writes small batches to each partition. Gives back from where whole fetches can be made.
-fn preload(settings: &Settings, server: &Server) -> Result<Vec<(i32, i64)>, Error> {
-    let mut admin = Admin::connect(server.address)?;
-    let batch_bytes = SMALL.batch(settings.wall_ms).0.len() as u64;
-    let per_fetch = FETCH_BYTES.div_ceil(batch_bytes);
-    let mut from = Vec::new();
-    for number in 0..FETCHED_BYTES / FETCH_BYTES * per_fetch {
-        for partition in 0..PARTITIONS {
-            let offset = admin.produce(TOPIC, partition, SMALL, settings.wall_ms)?;
-            if number % per_fetch == 0 {
-                from.push((partition, offset));
-            }
-        }
-    }
-    Ok(from)
+/// The same without producers.
+fn reading(workload: Workload) -> Workload {
+    let produce = Produce { producers: 0, ..workload.produce };
+    Workload { produce, ..workload }
 }
