@@ -56,12 +56,9 @@ impl Consumer {
         Self { copy, plan, cursors, asked: None, next_correlation_id: 0, is_behind: true, read: Ledger::default() }
     }
 
-    /// From when on it reads: who begins with old records does so with the measurement.
-    pub(super) fn begins_ns(&self, planned_ns: u64) -> u64 {
-        match self.plan.workload.consume.kind {
-            Consumers::Cold => planned_ns,
-            _ => 0,
-        }
+    /// Whether it begins with the measurement: so does who begins with old records.
+    pub(super) fn waits_for_window(&self) -> bool {
+        self.plan.workload.consume.kind == Consumers::Cold
     }
 
     /// Asks for more, unless it has asked already.

@@ -232,7 +232,7 @@ fn watch(workload: &Workload, target: &Target, shared: &Shared) -> Result<Watche
     shared.drain();
     let copies = u64::from(workload.consume.copies);
     wait_until(shared, &|shared| {
-        let is_answered = shared.sum(|progress| &progress.awaited) == 0;
+        let is_answered = shared.all_drain() && shared.sum(|progress| &progress.awaited) == 0;
         let (written, read) = (shared.sum(|progress| &progress.acknowledged), shared.sum(|progress| &progress.read));
         is_answered && (!workload.check || read >= written * copies)
     })?;
@@ -280,7 +280,6 @@ impl Watched {
             }
         }
         let Self { before, after } = self;
-        let planned_ns = workload.time.warm_up().as_nanos() as u64;
         Ok(Outcome {
             requests: tally.requests,
             refused: tally.refused,
@@ -292,7 +291,7 @@ impl Watched {
                 fetches: tally.fetches,
                 records: tally.read_records,
                 bytes: tally.read_bytes,
-                caught_up: tally.caught_up_ns.map(|at_ns| Duration::from_nanos(at_ns.saturating_sub(planned_ns))),
+                caught_up: tally.caught_up_ns.map(|at_ns| Duration::from_nanos(at_ns.saturating_sub(before.at_ns))),
                 end_to_end: tally.end_to_end.clone(),
             },
             intervals: tally.take_intervals(),

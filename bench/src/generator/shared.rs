@@ -27,6 +27,8 @@ pub(super) struct Progress {
     pub(super) answers: AtomicU64,
     /// Produce requests without an answer.
     pub(super) awaited: AtomicU64,
+    /// Whether it knows that nothing new is to be written: only then `awaited` can say that all is answered.
+    pub(super) is_draining: AtomicBool,
 }
 
 /// Owned by the run, seen by every thread.
@@ -93,6 +95,11 @@ impl Shared {
 
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
+    }
+
+    /// Whether every thread knows that it is to drain.
+    pub(super) fn all_drain(&self) -> bool {
+        self.progress.iter().all(|progress| progress.is_draining.load(Ordering::Acquire))
     }
 
     /// The sum over all threads.

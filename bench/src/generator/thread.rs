@@ -4,7 +4,6 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -24,6 +23,9 @@ use crate::error::Error;
 
 /// The longest sleep: how late the end of a phase may be seen, in ns.
 const SLEEP_NS_MAX: u64 = 20_000_000;
+
+/// How often a consumer that begins with the measurement looks whether it has begun, in ns.
+const OPEN_LOOK_NS: u64 = 1_000_000;
 
 /// A wait shorter than this is spent looking, in ns: waking up takes about as long.
 const LOOK_NS: u64 = 5_000;
@@ -85,7 +87,7 @@ impl Thread {
     ) -> Result<Self, Error> {
         let ring = || {
             let waker = Waker::new()?;
-            Ring::new(ring::Config { directory: PathBuf::from("."), listeners: Vec::new(), waker })
+            Ring::new(ring::Config { directories: Vec::new(), listeners: Vec::new(), waker })
         };
         let ring = ring().map_err(Error::system("set up a ring for the load"))?;
         let mut links = Links {
@@ -100,12 +102,8 @@ impl Thread {
         };
         for (number, role) in roles.into_iter().enumerate() {
             let socket = Socket::open(address, ConnectionId(number as u32), framing, &mut links.ops)?;
-            let begins_ns = match &role {
-                Role::Producer(_) => 0,
-                Role::Consumer(consumer) => consumer.begins_ns(shared.planned_ns),
-            };
             links.links.push(Link { socket, role, is_active: false });
-            links.due.push(Reverse((begins_ns, number)));
+            links.due.push(Reverse((0, number)));
         }
         Ok(Self { index, ring, links, shared, spins })
     }
@@ -135,20 +133,22 @@ impl Thread {
                 return Ok(());
             }
             let now_ns = self.shared.now_ns();
-            self.links.turn(now_ns, phase)?;
+            self.links.turn(now_ns, phase, now_ns >= self.shared.window().start)?;
             self.ring.submit(&mut self.links.ops);
-            self.publish();
+            self.publish(phase);
             self.rest(now_ns);
         }
     }
 
-    fn publish(&self) {
+    fn publish(&self, phase: Phase) {
         let progress = &self.shared.progress[self.index];
         progress.acknowledged.store(self.links.tally.all_records, Ordering::Release);
         progress.bytes.store(self.links.tally.bytes, Ordering::Release);
         progress.read.store(self.links.read, Ordering::Release);
         progress.answers.store(self.links.answers, Ordering::Release);
         progress.awaited.store(self.links.awaited as u64, Ordering::Release);
+        // Last: who sees it sees what was awaited then.
+        progress.is_draining.store(phase == Phase::Drain, Ordering::Release);
     }
 
     /// Sleeps until something comes or a record is due.
@@ -234,18 +234,23 @@ impl Links {
     }
 
     /// Lets every connection do what it can.
-    fn turn(&mut self, now_ns: u64, phase: Phase) -> Result<(), Error> {
+    fn turn(&mut self, now_ns: u64, phase: Phase, is_open: bool) -> Result<(), Error> {
         while let Some(&Reverse((due_ns, number))) = self.due.peek()
             && due_ns <= now_ns
         {
             self.due.pop();
-            if phase == Phase::Load
-                && let Role::Producer(producer) = &mut self.links[number].role
-            {
-                let before = producer.waiting();
-                let next_ns = producer.advance(now_ns)?;
-                self.awaited += producer.waiting() - before;
-                self.due.extend(next_ns.map(|next_ns| Reverse((next_ns.max(now_ns + 1), number))));
+            match &mut self.links[number].role {
+                Role::Producer(producer) if phase == Phase::Load => {
+                    let before = producer.waiting();
+                    let next_ns = producer.advance(now_ns)?;
+                    self.awaited += producer.waiting() - before;
+                    self.due.extend(next_ns.map(|next_ns| Reverse((next_ns.max(now_ns + 1), number))));
+                }
+                Role::Consumer(consumer) if !is_open && consumer.waits_for_window() => {
+                    self.due.push(Reverse((now_ns + OPEN_LOOK_NS, number)));
+                    continue;
+                }
+                Role::Producer(_) | Role::Consumer(_) => {}
             }
             self.activate(number);
         }
