@@ -30,6 +30,14 @@ const OFFSET_COMMIT: i16 = 8;
 const JOIN_GROUP: i16 = 5;
 const SYNC_GROUP: i16 = 3;
 const LEAVE_GROUP: i16 = 3;
+const ALTER_CONFIGS: i16 = 2;
+
+/// The resource type of brokers, and the names of the one and of all.
+const BROKER_RESOURCE: i64 = 4;
+const BROKERS: [&str; 2] = ["1", ""];
+
+/// Before this version of Metadata, asking for a topic always may create it.
+const METADATA_SAYS_SINCE: i16 = 4;
 
 /// A request that was sent, and where the answers differ.
 #[derive(Debug)]
@@ -69,7 +77,7 @@ pub(crate) fn run(
         let compared = pair.compare(&asked, world).map_err(|error| error.to_string())?;
         let mut found = compared.found;
         let settled = match compared.answers {
-            Some(answers) => settle(pair, world, api, &request, &answers),
+            Some(answers) => settle(pair, world, &asked, &answers),
             None => Ok(()),
         };
         let is_apart = settled.is_err();
@@ -86,7 +94,8 @@ pub(crate) fn run(
 }
 
 /// Waits for what a request changes behind its answer.
-fn settle(pair: &mut Pair, world: &World, api: &Api, request: &Value, answers: &[Value; 2]) -> Result<(), String> {
+fn settle(pair: &mut Pair, world: &World, asked: &Asked<'_>, answers: &[Value; 2]) -> Result<(), String> {
+    let Asked { api, version, request, .. } = *asked;
     let of_both = |list: &str, codes: &[i64]| -> Vec<String> {
         let mut names = names_with_code(&answers[0], list, codes, world);
         names.retain(|name| names_with_code(&answers[1], list, codes, world).contains(name));
@@ -98,7 +107,8 @@ fn settle(pair: &mut Pair, world: &World, api: &Api, request: &Value, answers: &
         "DeleteTopics" => pair.settle(world, &[], &of_both("responses", &[0])),
         "CreatePartitions" => pair.settle(world, &[], &[]),
         "Metadata" => {
-            let may_create = request.get("allow_auto_topic_creation") != Some(&Value::Bool(false));
+            let may_create =
+                version < METADATA_SAYS_SINCE || request.get("allow_auto_topic_creation") != Some(&Value::Bool(false));
             let being_made = if may_create { of_both("topics", &[3, 5]) } else { Vec::new() };
             if being_made.is_empty() { Ok(()) } else { pair.settle(world, &being_made, &[]) }
         }
@@ -155,6 +165,11 @@ fn prepare(pair: &mut Pair, world: &World) -> Result<(), String> {
             (world.name(short), count, configs)
         })
         .collect();
+    // What an earlier episode has set on the broker would show in this one.
+    let unset =
+        |name: &str| fields! { resource_type: BROKER_RESOURCE, resource_name: name, configs: Vec::<Value>::new() };
+    let brokers: Vec<Value> = BROKERS.iter().map(|name| unset(name)).collect();
+    pair.must(api("AlterConfigs"), ALTER_CONFIGS, &fields! { resources: brokers })?;
     create(pair, world, &topics)?;
     let request = fields! { transactional_id: Value::Null, transaction_timeout_ms: 60_000 };
     pair.must(api("InitProducerId"), INIT_PRODUCER_ID, &request)?;
