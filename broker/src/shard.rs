@@ -284,6 +284,7 @@ impl Shard {
     fn fire(&mut self, timer: Timer) {
         match timer {
             Timer::Fetch(key) => self.fetch_due(key),
+            Timer::FetchAgain(key) => self.wake(Watcher::Fetch(key)),
             Timer::PartitionRequest(key) => self.partition_request_due(key),
             Timer::Idle { connection, generation } => self.check_idle(connection, generation),
             Timer::ProduceTimeouts => self.check_produce_timeouts(),

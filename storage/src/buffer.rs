@@ -27,8 +27,9 @@ use crossbeam::queue::ArrayQueue;
 
 use crate::io::BLOCK_BYTES;
 
-/// The region sizes a pool hands out, in bytes; a request gets the smallest that holds it.
-pub const REGION_BYTES: [usize; 7] = [4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20];
+/// The region sizes a pool hands out, in bytes; a request gets the smallest that holds it. The largest but one holds the
+/// largest batch and a block before it.
+pub const REGION_BYTES: [usize; 8] = [4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 9 << 20, 16 << 20];
 
 /// The part of its budget that a pool keeps as free regions of each size class for reuse, at the most: as much as a
 /// round of segment writes releases at once. With less, up to a third of the CPU time of large appends goes into page
@@ -100,10 +101,20 @@ impl Pool {
     /// If `bytes` is more than the largest region.
     #[must_use]
     pub fn allocate(&self, bytes: usize) -> Option<Buffer> {
+        self.allocate_within(bytes, self.shared.budget_bytes)
+    }
+
+    /// As [`Self::allocate`], where what is in use then is at most `limit_bytes`: the rest of the budget is left to others.
+    ///
+    /// # Panics
+    /// As [`Self::allocate`].
+    #[must_use]
+    pub fn allocate_within(&self, bytes: usize, limit_bytes: usize) -> Option<Buffer> {
+        let limit_bytes = limit_bytes.min(self.shared.budget_bytes);
         let class = REGION_BYTES.iter().position(|&region| region >= bytes);
         let class = class.expect("callers ask for at most the largest region") as u8;
         let size = REGION_BYTES[usize::from(class)];
-        let fits = |used: usize| used.checked_add(size).filter(|&after| after <= self.shared.budget_bytes);
+        let fits = |used: usize| used.checked_add(size).filter(|&after| after <= limit_bytes);
         self.shared.used_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
         let memory = self.shared.free[usize::from(class)].pop().unwrap_or_else(|| Memory::allocate(class));
         Some(Buffer { region: Region { memory: Some(memory), pool: Arc::clone(&self.shared) }, length: size })

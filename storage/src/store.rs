@@ -393,6 +393,7 @@ impl Store {
         }
         self.step_deferred(budget);
         self.step_searches(budget);
+        self.resume_fetches();
         self.run_due_retention();
         self.run_removals();
         self.step_compaction(budget);
@@ -470,7 +471,7 @@ impl Store {
         }
         let retention = self.due.first().map(|&(at, _)| at);
         let removal = self.removals.first_key_value().map(|(&(at, _), _)| at);
-        let background = [self.round_retry_at(), self.scrub_at(), self.compaction_deadline()];
+        let background = [self.round_retry_at(), self.scrub_at(), self.compaction_deadline(), self.fetches.next_at()];
         [retention, removal, self.retry_at].into_iter().chain(background).flatten().min()
     }
 

@@ -76,6 +76,7 @@ families! {
     MEMORY_USED = Gauge "skein_memory_used_bytes" ["shard", "memory"]
         "Memory in use: tails (appended records), reads (records read from disk) and compaction.";
     MEMORY_BUDGET = Gauge "skein_memory_budget_bytes" ["shard", "memory"] "The most memory of that kind.";
+    READS_WAITING = Gauge "skein_reads_waiting" ["shard"] "Reads from disk that wait for their turn, or for memory.";
     DISK_FULL = Gauge "skein_disk_full" ["shard"] "1 while appends are refused for want of room on the disk.";
     DAMAGED_PLACES = Gauge "skein_damaged_places" ["shard"] "Damaged places in segments that are known now.";
     DAMAGE_REFUSED = Counter "skein_damage_refused_reads_total" ["shard"] "Reads that were refused because of damage.";

@@ -187,6 +187,7 @@ fn of_stores(page: &mut Page, shards: &[Shard<'_>]) {
         budget.sample(&[number, "tails"], report.store.tails.budget_bytes);
         budget.sample(&[number, "reads"], report.store.buffers.budget_bytes);
     }
+    each(page, shards, &READS_WAITING, |report| report.store.reads_waiting as u64);
     each(page, shards, &DISK_FULL, |report| report.store.is_disk_full.into());
     each(page, shards, &DAMAGED_PLACES, |report| report.store.damage.places as u64);
     each(page, shards, &DAMAGE_REFUSED, |report| report.store.damage.refused_reads);

@@ -20,7 +20,7 @@ use smallvec::SmallVec;
 use storage::LogId;
 
 use super::by_shard::ByShard;
-use super::connections::Responder;
+use super::connections::{ConnectionKey, Responder};
 use super::mail::{Answer, Ask, ReadAnswer, ReadItem};
 use super::partitions::PartOf;
 use super::pending::Key;
@@ -202,10 +202,15 @@ impl Shard {
         }
     }
 
+    /// What a connection's reads are known by, on this shard and others. Two that are taken for one only read ahead in vain.
+    fn reader_of(&self, connection: ConnectionKey) -> u64 {
+        (connection.as_u64() ^ (self.id as u64) << 56).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
     /// Reads every part again, from this shard's store and through the other owners.
     fn read_round(&mut self, key: Key) {
         let Some(Request::Fetch(mut fetch)) = self.requests.take(key) else { return };
-        let reader = fetch.responder.connection.as_u64();
+        let reader = self.reader_of(fetch.responder.connection);
         let mut remote = ByShard::default();
         let mut left = fetch.max_bytes;
         let mut found = false;
@@ -219,9 +224,9 @@ impl Shard {
                     continue;
                 }
             };
-            let item = part.item(index, log, left, !found);
+            let item = ReadItem { reader: reader ^ log.0, ..part.item(index, log, left, !found) };
             if shard == self.id {
-                match self.read(PartOf { request: key, index }, item, reader ^ u64::from(index) << 40) {
+                match self.read(PartOf { request: key, index }, item) {
                     Some(answer) => {
                         let bytes = answer.bytes();
                         found |= bytes > 0;
@@ -294,8 +299,7 @@ impl Shard {
         let key = self.requests.insert(Request::PeerRead(Box::new(peer)));
         let (mut waiting, mut answers) = (0, Vec::with_capacity(items.len()));
         for (index, item) in items.into_iter().enumerate() {
-            let reader = request.to_token() ^ (shard as u64) << 56;
-            match self.read(PartOf { request: key, index: index as u32 }, item, reader) {
+            match self.read(PartOf { request: key, index: index as u32 }, item) {
                 Some(answer) => answers.push(answer),
                 None => waiting += 1,
             }
@@ -418,6 +422,7 @@ impl Part {
             at_least_one,
             current_leader_epoch: self.wanted.current_leader_epoch,
             last_fetched_epoch: self.wanted.last_fetched_epoch,
+            reader: 0,
         }
     }
 }

@@ -351,8 +351,9 @@ impl Shard {
             at_least_one: true,
             current_leader_epoch: -1,
             last_fetched_epoch: -1,
+            reader: u64::MAX - log.0,
         };
-        if let Some(answer) = self.read(PartOf { request, index: 0 }, item, u64::MAX - log.0) {
+        if let Some(answer) = self.read(PartOf { request, index: 0 }, item) {
             self.requests.remove(request);
             self.group_records_read(partition, answer);
         }

@@ -275,8 +275,9 @@ impl Shard {
             at_least_one: true,
             current_leader_epoch: -1,
             last_fetched_epoch: -1,
+            reader: READER,
         };
-        let answer = self.read(part_of, read, READER)?;
+        let answer = self.read(part_of, read)?;
         Some(Some(self.lag_read(item.log, oldest, &answer)))
     }
 

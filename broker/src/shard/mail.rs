@@ -271,6 +271,8 @@ pub struct ReadItem {
     pub current_leader_epoch: i32,
     /// The epoch of the last record the consumer has; -1 if it does not say.
     pub last_fetched_epoch: i32,
+    /// Who reads: the same consumer of the same partition has the same number each time, and what follows is read ahead.
+    pub reader: u64,
 }
 
 /// What came of reading one partition.
@@ -292,6 +294,8 @@ pub struct ReadAnswer {
     pub records: Vec<Slice>,
     /// The offset after the last record; -1 without records.
     pub next_offset: i64,
+    /// Whether there are no records because the store was too busy: they may be read later.
+    pub is_busy: bool,
 }
 
 impl ReadAnswer {
@@ -307,6 +311,7 @@ impl ReadAnswer {
             leader_epoch: -1,
             records: Vec::new(),
             next_offset: -1,
+            is_busy: false,
         }
     }
 

@@ -257,7 +257,7 @@ impl Shard {
     }
 
     /// Reads for one part of a request; nothing comes back while the disk is read.
-    pub(super) fn read(&mut self, part_of: PartOf, item: ReadItem, reader: u64) -> Option<ReadAnswer> {
+    pub(super) fn read(&mut self, part_of: PartOf, item: ReadItem) -> Option<ReadAnswer> {
         let Some(partition) = self.partitions.get_mut(item.log) else {
             return Some(ReadAnswer::refused(item.part, self.partitions.absence(item.log)));
         };
@@ -286,7 +286,7 @@ impl Shard {
             max_bytes: item.max_bytes,
             at_least_one: item.at_least_one,
             limit_offset: answer.high_watermark,
-            reader: ReaderId(reader),
+            reader: ReaderId(item.reader),
         };
         match self.stores[slot].read(slot, request, &mut answer.records) {
             Read::Pending(token) => {
@@ -433,6 +433,7 @@ impl Shard {
 fn finished(answer: ReadAnswer, outcome: &Read) -> ReadAnswer {
     match (outcome::read(outcome), outcome) {
         (ErrorCode::None, &Read::Ready { next_offset, .. }) => ReadAnswer { next_offset, ..answer },
+        (ErrorCode::None, Read::Busy) => ReadAnswer { is_busy: true, ..answer },
         (ErrorCode::None, _) => answer,
         (error, _) => ReadAnswer::refused(answer.part, error),
     }

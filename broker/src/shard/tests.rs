@@ -1,5 +1,6 @@
 //! Shards that run on a simulated disk and network, and clients that speak the protocol to them.
 
+mod cold_reads;
 mod connections;
 mod parking;
 mod world;

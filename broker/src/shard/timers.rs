@@ -15,6 +15,8 @@ use super::pending::Key;
 pub enum Timer {
     /// A parked fetch has waited long enough.
     Fetch(Key),
+    /// A fetch found the store too busy to read for it.
+    FetchAgain(Key),
     /// A request to the owners of partitions has waited long enough.
     PartitionRequest(Key),
     /// Look whether this connection is idle.

@@ -361,7 +361,8 @@ impl Store {
     }
 
     fn load_last_block(&mut self, slot: Slot) {
-        let Some(buffer) = self.buffers.allocate(BLOCK_BYTES) else { return };
+        // Not of the memory for reads, which slow readers may hold.
+        let Some(buffer) = self.tails.allocate(BLOCK_BYTES) else { return };
         let direct = self.options.direct;
         let log = self.log_mut(slot);
         log.is_loading_block = true;

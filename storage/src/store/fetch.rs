@@ -11,6 +11,7 @@
 //! never trusted ([`take`]); where it gives nothing, the read is tried again block by block.
 
 mod ahead;
+mod queue;
 mod take;
 
 use std::collections::VecDeque;
@@ -22,7 +23,7 @@ use super::damage::Place;
 use super::files::FileOp;
 use super::outcome::{Event, Lookup, LookupToken, Read, ReadToken, ReaderId};
 use super::purpose::Purpose;
-use crate::buffer::{Buffer, Slice};
+use crate::buffer::{Buffer, REGION_BYTES, Slice};
 use crate::index::{Index, Position};
 use crate::io::{BLOCK_BYTES, Done, Failure, OpenMode};
 use crate::log::{LogId, Slot};
@@ -31,15 +32,16 @@ use crate::tail::Wanted;
 use crate::verify::Damage;
 
 use ahead::{File, Readers};
+use queue::Queue;
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
-/// Reads and lookups under way at once.
-const FETCHES_MAX: usize = 512;
+/// Reads and lookups under way at once, those that wait among them.
+const FETCHES_MAX: usize = 8192;
 /// Bytes of one read from disk, unless a batch is larger.
 const READ_BYTES_MIN: usize = 64 << 10;
 const READ_BYTES_MAX: usize = 1 << 20;
-/// The largest region there is: no batch is larger.
-const BATCH_READ_BYTES_MAX: usize = 16 << 20;
+/// A region for the largest batch and a block before it.
+const REGION_FOR_BATCH_BYTES: usize = 9 << 20;
 /// Indexes of closed segments in memory.
 const INDEXES_MAX: usize = 16;
 /// Reads in a row that bring a fetch no further before it is given up.
@@ -55,8 +57,15 @@ pub(super) struct Goal {
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind {
-    Read { wanted: Wanted, reader: ReaderId },
+    Read {
+        wanted: Wanted,
+        reader: ReaderId,
+    },
     Lookup(Goal),
+    /// What a reader will want next.
+    Ahead {
+        reader: ReaderId,
+    },
 }
 
 /// One read or lookup under way.
@@ -102,6 +111,7 @@ pub(super) struct Fetches {
     tasks: FxHashMap<u64, Task>,
     next: u64,
     readers: Readers,
+    queue: Queue,
     searching: VecDeque<u64>,
     indexes: VecDeque<(Slot, LogId, i64)>,
 }
@@ -119,38 +129,25 @@ impl Fetches {
             tasks: FxHashMap::default(),
             next: first,
             readers: Readers::default(),
+            queue: Queue::default(),
             searching: VecDeque::new(),
             indexes: VecDeque::new(),
         }
     }
-}
 
-impl Store {
-    /// Begins a read or lookup in a segment; none if too many are under way.
-    pub(super) fn start_fetch(&mut self, slot: Slot, base_offset: i64, kind: Kind) -> Option<u64> {
-        if self.fetches.tasks.len() >= FETCHES_MAX {
-            return None;
-        }
-        let log = self.log(slot);
-        let id = log.id;
-        let generation = log.segment_index(base_offset).map_or(0, |at| log.segments[at].generation);
-        let position = match kind {
-            Kind::Read { wanted, reader } => {
-                let file = File { slot, id, base_offset, generation };
-                self.fetches.readers.place(reader, file, wanted.offset).map(|at| (at, wanted.offset))
-            }
-            Kind::Lookup(_) => None,
-        };
-        let number = self.fetches.next;
-        self.fetches.next += 1;
+    /// Notes a fetch; `place` is where its first batch starts, and the least offset there, if that is known.
+    fn insert(&mut self, file: File, kind: Kind, place: Option<(u64, i64)>) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        let File { slot, id, base_offset, generation } = file;
         let task = Task {
             slot,
             id,
             kind,
             base_offset,
             generation,
-            position: position.map(|(at, _)| at),
-            offset_min: position.map_or(base_offset, |(_, offset)| offset),
+            position: place.map(|(position, _)| position),
+            offset_min: place.map_or(base_offset, |(_, offset)| offset),
             from: 0,
             asked: 0,
             durable: 0,
@@ -163,7 +160,49 @@ impl Store {
             is_narrow: false,
             unreadable: 0,
         };
-        self.fetches.tasks.insert(number, task);
+        self.tasks.insert(number, task);
+        number
+    }
+
+    fn has_room_ahead(&self) -> bool {
+        self.tasks.len() < FETCHES_MAX && self.queue.has_room_ahead()
+    }
+
+    /// When a read that waits goes on, or gives up.
+    pub(super) fn next_at(&self) -> Option<u64> {
+        self.queue.next_at()
+    }
+
+    /// Reads and lookups that wait for their turn.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.waiting()
+    }
+}
+
+impl Store {
+    /// Begins a read or lookup in a segment; none if too many are under way.
+    pub(super) fn start_fetch(&mut self, slot: Slot, base_offset: i64, kind: Kind) -> Option<u64> {
+        if self.fetches.tasks.len() >= FETCHES_MAX {
+            return None;
+        }
+        let log = self.log(slot);
+        let generation = log.segment_index(base_offset).map_or(0, |at| log.segments[at].generation);
+        let file = File { slot, id: log.id, base_offset, generation };
+        let Kind::Read { wanted, reader } = kind else {
+            let number = self.fetches.insert(file, kind, None);
+            self.advance_fetch(number);
+            return Some(number);
+        };
+        let readers = &self.fetches.readers;
+        let position = readers.place(reader, file, wanted.offset);
+        let (batch_bytes, _) = readers.expectation(reader);
+        let number = self.fetches.insert(file, kind, position.map(|at| (at, wanted.offset)));
+        if let Some(position) = position {
+            if self.fetches.readers.wait(reader, position, number) {
+                return Some(number);
+            }
+            self.fetches.tasks.get_mut(&number).expect("inserted just now").needed = batch_bytes;
+        }
         self.advance_fetch(number);
         Some(number)
     }
@@ -178,6 +217,9 @@ impl Store {
         let log = self.logs[slot.index()].as_deref().expect("a fetch ends with its log");
         let segment = &log.segments[at];
         let task = self.fetches.tasks.get_mut(&number).expect("looked at above");
+        if task.generation != segment.generation && matches!(kind, Kind::Ahead { .. }) {
+            return self.drop_ahead(number);
+        }
         if task.generation != segment.generation {
             // Compaction wrote it anew, and its batches lie elsewhere.
             (task.generation, task.position, task.needed, task.stalls) = (segment.generation, None, 0, 0);
@@ -218,6 +260,7 @@ impl Store {
                 let from = segment_of(base_offset).unwrap_or(base_offset);
                 self.next_segment(number, goal, from);
             }
+            Kind::Ahead { .. } => self.drop_ahead(number),
         }
     }
 
@@ -226,6 +269,7 @@ impl Store {
         let (slot, base_offset, kind) = (task.slot, task.base_offset, task.kind);
         match kind {
             Kind::Lookup(goal) => self.next_segment(number, goal, base_offset + 1),
+            Kind::Ahead { .. } => self.drop_ahead(number),
             Kind::Read { wanted, .. } => {
                 let log = self.log(slot);
                 let next =
@@ -253,13 +297,28 @@ impl Store {
         self.advance_fetch(number);
     }
 
+    /// Memory for a read that somebody waits for: what readers may want next counts less.
     fn allocate(&mut self, bytes: usize) -> Option<Buffer> {
-        if let Some(buffer) = self.buffers.allocate(bytes) {
-            return Some(buffer);
+        loop {
+            if let Some(buffer) = self.buffers.allocate_within(bytes, self.read_bytes_max()) {
+                return Some(buffer);
+            }
+            if !self.fetches.readers.release_one() {
+                return None;
+            }
         }
-        // What readers may want next counts less than what one wants now.
-        self.fetches.readers.release();
-        self.buffers.allocate(bytes)
+    }
+
+    /// The part of the memory for reads that readers may hold: the rest is for writes that free memory and journal.
+    pub(super) fn read_bytes_max(&self) -> usize {
+        let budget = self.buffers.budget_bytes();
+        budget - (budget / 4).min(budget.saturating_sub(REGION_FOR_BATCH_BYTES))
+    }
+
+    /// The largest read that there can be memory for.
+    fn largest_read(&self) -> usize {
+        let bytes_max = self.read_bytes_max();
+        REGION_BYTES.into_iter().rev().find(|&bytes| bytes <= bytes_max).unwrap_or(0)
     }
 
     fn load_index(&mut self, number: u64) {
@@ -270,8 +329,12 @@ impl Store {
         let segment = &log.segments[at];
         let bytes = segment.index_bytes as usize;
         let (key, path) = (segment.index_key(id), segment.index_path(&log.directory));
-        let buffer = if bytes <= BATCH_READ_BYTES_MAX { self.allocate(bytes) } else { None };
-        let Some(buffer) = buffer else { return self.finish_busy(number) };
+        if bytes > self.largest_read() {
+            self.go_without_index(number);
+            return self.advance_fetch(number);
+        }
+        let Some(buffer) = self.take_turn(number, bytes) else { return };
+        self.fetches.queue.begin();
         self.files.request(
             key,
             || path,
@@ -327,15 +390,24 @@ impl Store {
         let is_narrow = task.is_narrow;
         let wanted = match task.kind {
             _ if is_narrow => 1,
+            Kind::Read { reader, .. } if self.fetches.readers.expectation(reader).1 => READ_BYTES_MAX,
             Kind::Read { wanted, .. } => wanted.max_bytes.clamp(READ_BYTES_MIN, READ_BYTES_MAX),
             Kind::Lookup(_) => READ_BYTES_MIN,
+            Kind::Ahead { .. } => READ_BYTES_MAX,
         };
         let from = position / BLOCK * BLOCK;
-        let bytes = wanted.max(task.needed) + (position - from) as usize;
-        if bytes > BATCH_READ_BYTES_MAX {
+        let before = (position - from) as usize;
+        // A region is filled, and not begun for the few bytes before the batch.
+        let bytes = (wanted + before).min(READ_BYTES_MAX).max(task.needed + before);
+        if bytes > self.largest_read() {
+            tracing::error!(log = %id, segment = base_offset, bytes, "a batch is larger than the memory for reads: raise skein.memory");
             return self.finish_failed(number);
         }
-        let Some(mut buffer) = self.allocate(bytes) else { return self.finish_busy(number) };
+        let buffer = match task.kind {
+            Kind::Ahead { reader } => self.allocate_ahead(reader, bytes),
+            Kind::Read { .. } | Kind::Lookup(_) => self.take_turn(number, bytes),
+        };
+        let Some(mut buffer) = buffer else { return self.give_up_ahead(number) };
         let log = self.log(slot);
         let at = log.segment_index(base_offset).expect("just looked at");
         let durable = log.durable_bytes(&log.segments[at]);
@@ -355,6 +427,7 @@ impl Store {
         (task.from, task.asked, task.durable) = (from, buffer.len(), durable);
         task.covers_partial = covers_partial;
         self.log_mut(slot).partial_reads += u32::from(covers_partial);
+        self.fetches.queue.begin();
         self.files.request(
             key,
             || path,
@@ -364,8 +437,21 @@ impl Store {
         );
     }
 
+    /// A read that found no memory waits, but not for what nobody has asked for yet.
+    fn give_up_ahead(&mut self, number: u64) {
+        if self.fetches.tasks.get(&number).is_some_and(|task| matches!(task.kind, Kind::Ahead { .. })) {
+            self.drop_ahead(number);
+        }
+    }
+
     /// A read of a file ended.
     pub(super) fn fetched(&mut self, number: u64, result: Result<Done, Failure>) {
+        self.fetches.queue.end();
+        self.fetch_ended(number, result);
+        self.resume_fetches();
+    }
+
+    fn fetch_ended(&mut self, number: u64, result: Result<Done, Failure>) {
         let Some(task) = self.fetches.tasks.get_mut(&number) else { return };
         let (slot, base_offset, position) = (task.slot, task.base_offset, task.position);
         let (from, durable, generation) = (task.from, task.durable, task.generation);
@@ -400,6 +486,9 @@ impl Store {
     /// The device has given an error. What it cannot read is found out with small reads, so that the rest is served.
     fn read_failed(&mut self, number: u64, failure: Failure) {
         let task = self.fetches.tasks.get_mut(&number).expect("looked at above");
+        if let Kind::Ahead { .. } = task.kind {
+            return self.drop_ahead(number);
+        }
         if task.position.is_none() {
             let (id, base_offset) = (task.id, task.base_offset);
             tracing::warn!(log = %id, segment = base_offset, %failure, "cannot read an index: reading the segment from its start instead");
@@ -453,7 +542,7 @@ impl Store {
     fn refuse_fetch(&mut self, number: u64) {
         match self.fetches.tasks[&number].kind {
             Kind::Read { .. } => self.refuse_read(number),
-            Kind::Lookup(_) => self.finish_failed(number),
+            Kind::Lookup(_) | Kind::Ahead { .. } => self.finish_failed(number),
         }
     }
 
@@ -479,6 +568,7 @@ impl Store {
         match self.fetches.tasks[&number].kind {
             Kind::Read { .. } => self.finish_read(number, Read::Busy, None),
             Kind::Lookup(_) => self.finish_lookup(number, Lookup::Busy),
+            Kind::Ahead { .. } => self.drop_ahead(number),
         }
     }
 
@@ -486,6 +576,7 @@ impl Store {
         match self.fetches.tasks[&number].kind {
             Kind::Read { .. } => self.finish_read(number, Read::Failed, None),
             Kind::Lookup(_) => self.finish_lookup(number, Lookup::Failed),
+            Kind::Ahead { .. } => self.drop_ahead(number),
         }
     }
 
@@ -494,7 +585,12 @@ impl Store {
         let mut numbers: Vec<u64> =
             self.fetches.tasks.iter().filter(|(_, task)| task.slot == slot).map(|(&number, _)| number).collect();
         numbers.sort_unstable();
-        numbers.into_iter().for_each(|number| self.finish_failed(number));
+        for number in numbers {
+            // The end of one that was read ahead may have ended another.
+            if self.fetches.tasks.contains_key(&number) {
+                self.finish_failed(number);
+            }
+        }
     }
 }
 
@@ -502,5 +598,8 @@ fn place_of(index: &Index, kind: Kind) -> Option<Position> {
     match kind {
         Kind::Read { wanted, .. } => Some(index.lookup_offset(wanted.offset)),
         Kind::Lookup(goal) => index.lookup_timestamp(goal.timestamp),
+        Kind::Ahead { .. } => unreachable!("what is read ahead has a position"),
     }
 }
+
+const _: () = assert!(super::BATCH_BYTES_MAX + BLOCK_BYTES <= REGION_FOR_BATCH_BYTES);

@@ -34,6 +34,8 @@ pub struct Snapshot {
     pub damage: Damage,
     /// What was read again to find damage.
     pub scrub: Scrub,
+    /// Reads that wait for their turn, or for memory.
+    pub reads_waiting: usize,
 }
 
 /// One journal's counters since the start.
@@ -109,6 +111,7 @@ impl Snapshot {
         self.compaction.add(other.compaction);
         self.damage.add(other.damage);
         self.scrub.add(other.scrub);
+        self.reads_waiting += other.reads_waiting;
     }
 }
 
@@ -148,6 +151,7 @@ impl Store {
             is_disk_full: self.is_disk_full,
             damage: self.damages.counted(),
             scrub: self.scrub.counted(),
+            reads_waiting: self.fetches.waiting(),
         }
     }
 

@@ -211,7 +211,9 @@ impl Store {
         let left = usize::try_from((reading.bytes - from).next_multiple_of(BLOCK)).unwrap_or(usize::MAX);
         let asked = wanted.next_multiple_of(BLOCK_BYTES).min(left);
         // Readers who wait come first.
-        let Some(mut buffer) = self.buffers.allocate(asked) else {
+        let is_waited_for = self.fetches.waiting() > 0;
+        let buffer = if is_waited_for { None } else { self.buffers.allocate_within(asked, self.read_bytes_max()) };
+        let Some(mut buffer) = buffer else {
             self.scrub.not_before_ns = self.now.monotonic_ns + BUSY_NS;
             return;
         };

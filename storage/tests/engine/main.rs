@@ -1,5 +1,6 @@
 //! The engine on real files.
 
+mod cold;
 mod compaction;
 mod damage;
 #[cfg(feature = "planted-faults")]

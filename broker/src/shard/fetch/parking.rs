@@ -16,6 +16,9 @@ use crate::shard::pending::Key;
 use crate::shard::timers::Timer;
 use crate::shard::{Request, Shard};
 
+/// A fetch for which the store was too busy is read again so much later, in nanoseconds.
+const BUSY_NS: u64 = 10_000_000;
+
 impl Shard {
     /// Waits for the watermarks. What moved since it was read is read again at once.
     pub(super) fn park(&mut self, key: Key) {
@@ -43,6 +46,9 @@ impl Shard {
         if !fetch.armed {
             fetch.armed = true;
             self.timers.arm(fetch.deadline_ns, Timer::Fetch(key));
+        }
+        if fetch.parts.iter().any(|part| part.answer.is_busy) {
+            self.timers.arm(self.now.monotonic_ns + BUSY_NS, Timer::FetchAgain(key));
         }
         self.requests.put_back(key, Request::Fetch(fetch));
         if moved {

@@ -55,6 +55,8 @@ pub(super) struct Client {
     waiting: VecDeque<i32>,
     next_id: i32,
     pub(super) has_ended: bool,
+    /// Of its fetches.
+    pub(super) partition_max_bytes: i32,
 }
 
 impl World {
@@ -176,7 +178,14 @@ impl World {
 
     pub(super) fn connect(&mut self) -> Client {
         let socket = self.machine.network.borrow_mut().connect(self.now_ns(), ListenerId(0)).expect("it listens");
-        Client { socket, inbox: Vec::new(), waiting: VecDeque::new(), next_id: 0, has_ended: false }
+        Client {
+            socket,
+            inbox: Vec::new(),
+            waiting: VecDeque::new(),
+            next_id: 0,
+            has_ended: false,
+            partition_max_bytes: 1 << 20,
+        }
     }
 
     pub(super) fn report(&mut self, shard: usize) -> Report {
@@ -324,7 +333,7 @@ impl Client {
             partition,
             current_leader_epoch: -1,
             fetch_offset: offset,
-            partition_max_bytes: 1 << 20,
+            partition_max_bytes: self.partition_max_bytes,
             ..Default::default()
         };
         let topic = fetch::RequestTopics { topic: topic.into(), partitions: vec![wanted], ..Default::default() };

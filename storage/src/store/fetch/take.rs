@@ -46,12 +46,16 @@ impl Store {
         let bytes = bytes.slice(skip as usize..bytes.len());
         let task = &self.fetches.tasks[&number];
         let position = task.position.expect("bytes are fetched for a position");
+        if let Kind::Ahead { .. } = task.kind {
+            return self.ahead_fetched(number, bytes);
+        }
         let step = match task.kind {
             Kind::Read { wanted, reader } if task.is_careful => {
                 self.take_carefully(number, position, &bytes, wanted, reader)
             }
             Kind::Read { wanted, reader } => self.take_read(number, position, &bytes, wanted, reader),
             Kind::Lookup(goal) => self.take_lookup(number, position, &bytes, goal.timestamp),
+            Kind::Ahead { .. } => unreachable!("handled above"),
         };
         match step {
             Step::More => {}
@@ -69,7 +73,7 @@ impl Store {
             let Some(run) = self.intact(slot, base_offset, position, offset_min, bytes, run) else {
                 return self.take_care(number);
             };
-            let ahead = Ahead { file, offset: run.next_offset, position, rest: None };
+            let ahead = Ahead { file, offset: run.next_offset, position };
             self.keep_rest(reader, ahead, bytes, run);
             let ready = Read::Ready { bytes: run.end - run.start, next_offset: run.next_offset };
             return Step::Read(ready, Some(bytes.slice(run.start..run.end)));
@@ -123,7 +127,7 @@ impl Store {
                 let run = Run { start: at + run.start, end: at + run.end, ..run };
                 let intact = self.intact(slot, base_offset, position, i64::MIN, bytes, run);
                 let run = intact.expect("its first batch was found to be intact");
-                let ahead = Ahead { file, offset: run.next_offset, position, rest: None };
+                let ahead = Ahead { file, offset: run.next_offset, position };
                 self.keep_rest(reader, ahead, bytes, run);
                 let ready = Read::Ready { bytes: run.end - run.start, next_offset: run.next_offset };
                 Step::Read(ready, Some(bytes.slice(run.start..run.end)))
