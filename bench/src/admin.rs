@@ -1,5 +1,7 @@
 //! The few requests around a load: topics, and the first record.
 
+mod group;
+
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -11,6 +13,8 @@ use storage::builder::{BatchBuilder, NewRecord, Options};
 use crate::error::Error;
 use crate::request::{Acknowledged, ProduceFrames};
 use crate::workload::Acks;
+
+pub(crate) use self::group::Membership;
 
 /// How long an answer may take.
 const ANSWER_WAIT: Duration = Duration::from_secs(60);

@@ -16,6 +16,7 @@
 
 mod arrivals;
 mod consumer;
+mod group;
 mod ledger;
 mod producer;
 mod run;

@@ -13,7 +13,7 @@
 //! linger_ms = 5
 //! codec = "lz4"
 //! [consume]
-//! kind = "tail"                      # or "cold", "replay"
+//! kind = "tail"                      # or "cold", "replay", "group"
 //! [rate]
 //! records_per_second = 50000         # or steps = [1000, 2000], or search = { p99_us = 5000, … }
 //! [time]
@@ -203,6 +203,9 @@ pub enum Consumers {
     Cold,
     /// They read what was there before the measurement again and again.
     Replay,
+    /// As `tail`, with partitions that the broker's coordinator shares among them, and offsets committed every second;
+    /// each copy is a group.
+    Group,
 }
 
 /// When records are written. At most one of these; without any, as fast as requests in flight allow.

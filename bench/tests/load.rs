@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::OnceLock;
 
 use bench::Error;
-use bench::generator::{self, Outcome};
+use bench::generator::{self, Outcome, Target};
 use bench::rates;
 use bench::workload::Workload;
 
@@ -15,9 +15,21 @@ fn address() -> SocketAddr {
     *ADDRESS.get_or_init(support::node)
 }
 
+/// The node as the target of a load on the first CPU.
+fn target(address: SocketAddr) -> Target {
+    Target {
+        address,
+        pid: Some(std::process::id()),
+        cores: vec![0],
+        spins: false,
+        is_echo: false,
+        wall_ms: 1_700_000_000_000,
+    }
+}
+
 fn run(text: &str) -> Result<Outcome, Error> {
     let workload = Workload::parse(text).expect("a workload");
-    generator::run(&workload, &support::target(address()))
+    generator::run(&workload, &target(address()))
 }
 
 const SHORT: &str = "[time]\nwarm_up_s = 0.05\nseconds = 0.4\n";
@@ -48,6 +60,14 @@ fn every_record_is_read_back_once_in_order_by_every_copy() {
     let checked = outcome.checked.expect("it was checked");
     assert!(checked >= outcome.records && outcome.records > outcome.requests);
     assert_eq!(outcome.reads.end_to_end.len(), 2 * checked);
+}
+
+#[test]
+fn a_group_shares_the_partitions_and_each_record_is_read_by_one_member() {
+    let text = "topic = 'grouped'\ncheck = true\npartitions = 4\n[produce]\nproducers = 2\n[consume]\nkind = 'group'\n\
+                members = 3\ncopies = 2\n[rate]\nrecords_per_second = 1000.0\n";
+    let outcome = run(&format!("{text}{SHORT}")).expect("a load");
+    assert_eq!(outcome.reads.end_to_end.len(), 2 * outcome.checked.expect("it was checked"));
 }
 
 #[test]
@@ -94,7 +114,7 @@ fn steps_are_carried_out_in_order_and_a_rate_that_nobody_carries_is_no_failure()
     let text = format!("topic = 'steps'\n[rate]\nsteps = [100.0, 300.0]\n{SHORT}");
     let workload = Workload::parse(&text).expect("a workload");
     let mut said = Vec::new();
-    let runs = rates::run(&workload, &support::target(address()), &mut |run| said.push(run.rate)).expect("loads");
+    let runs = rates::run(&workload, &target(address()), &mut |run| said.push(run.rate)).expect("loads");
     assert_eq!(said, [Some(100.0), Some(300.0)]);
     assert!(runs.found.is_none() && runs.best().is_some_and(|outcome| outcome.requests > 0));
 }

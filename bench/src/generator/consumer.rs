@@ -2,12 +2,14 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use net::ApiKey;
 use storage::batch::{Batch, batches};
 use storage::compression;
 use storage::record::records;
 
+use super::group::Positions;
 use super::ledger::Ledger;
 use super::producer::Plan;
 use super::socket::Socket;
@@ -41,6 +43,8 @@ pub(super) struct Consumer {
     asked: Option<i32>,
     next_correlation_id: i32,
     is_behind: bool,
+    /// Where members of a group look how far they have read.
+    positions: Option<Positions>,
     pub(super) read: Ledger,
 }
 
@@ -52,8 +56,17 @@ struct Brought {
 }
 
 impl Consumer {
-    pub(super) fn new(copy: u32, plan: Arc<Plan>, cursors: Vec<Cursor>) -> Self {
-        Self { copy, plan, cursors, asked: None, next_correlation_id: 0, is_behind: true, read: Ledger::default() }
+    pub(super) fn new(copy: u32, plan: Arc<Plan>, cursors: Vec<Cursor>, positions: Option<Positions>) -> Self {
+        Self {
+            copy,
+            plan,
+            cursors,
+            asked: None,
+            next_correlation_id: 0,
+            is_behind: true,
+            positions,
+            read: Ledger::default(),
+        }
     }
 
     /// Whether it begins with the measurement: so does who begins with old records.
@@ -130,6 +143,9 @@ impl Consumer {
                 self.check(partition, next, &batch, now_ns, tally)?;
             }
             self.cursors[index].next = batch.next_offset();
+            if let Some(positions) = &self.positions {
+                positions[partition as usize].store(batch.next_offset(), Ordering::Relaxed);
+            }
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 
 use super::arrivals::KeySet;
 use super::consumer::{Consumer, Cursor};
+use super::group::{Group, Positions};
 use super::ledger::Ledger;
 use super::producer::{Plan, Producer, Schedule};
 use super::shared::Shared;
@@ -71,7 +72,8 @@ pub fn run(workload: &Workload, target: &Target) -> Result<Outcome, Error> {
         is_echo: target.is_echo,
         workload: workload.clone(),
     });
-    let roles = roles(&plan, target, &offsets)?;
+    let readers = readers(workload, target, &offsets)?;
+    let roles = roles(&plan, target, &offsets, &readers)?;
     let origin = Instant::now() + HEAD_START;
     let planned_ns = workload.time.warm_up().as_nanos() as u64;
     let shared = Arc::new(Shared::new(origin, planned_ns, roles.len()));
@@ -87,6 +89,7 @@ pub fn run(workload: &Workload, target: &Target) -> Result<Outcome, Error> {
     for thread in threads {
         done.push(thread.join().map_err(|error| cannot_run(&error))??);
     }
+    readers.into_iter().filter_map(|readers| readers.group).try_for_each(|(group, _)| group.leave())?;
     watched?.outcome(workload, done)
 }
 
@@ -134,7 +137,7 @@ fn preload(workload: &Workload, target: &Target) -> Result<(), Error> {
 }
 
 /// The connections of each thread.
-fn roles(plan: &Arc<Plan>, target: &Target, offsets: &[i64]) -> Result<Vec<Vec<Role>>, Error> {
+fn roles(plan: &Arc<Plan>, target: &Target, offsets: &[i64], readers: &[Readers]) -> Result<Vec<Vec<Role>>, Error> {
     let (produce, consume) = (&plan.workload.produce, &plan.workload.consume);
     let mut roles: Vec<Vec<Role>> = target.cores.iter().map(|_| Vec::new()).collect();
     let mut next = (0..target.cores.len()).cycle();
@@ -149,23 +152,46 @@ fn roles(plan: &Arc<Plan>, target: &Target, offsets: &[i64]) -> Result<Vec<Vec<R
         let producer = Producer::new(id, Arc::clone(plan), schedule, identity);
         add(Role::Producer(Box::new(producer)));
     }
-    if consume.kind != Consumers::None {
-        for copy in 0..consume.copies {
-            for member in 0..consume.members {
-                let share =
-                    (0..plan.workload.partitions).filter(|partition| *partition as u32 % consume.members == member);
-                let cursors = share.map(|partition| cursor(consume.kind, partition, offsets[partition as usize]));
-                add(Role::Consumer(Consumer::new(copy, Arc::clone(plan), cursors.collect())));
-            }
+    for (copy, readers) in readers.iter().enumerate() {
+        for share in &readers.shares {
+            let cursors = share.iter().map(|&partition| cursor(consume.kind, partition, offsets[partition as usize]));
+            let positions = readers.group.as_ref().map(|(_, positions)| Arc::clone(positions));
+            add(Role::Consumer(Consumer::new(copy as u32, Arc::clone(plan), cursors.collect(), positions)));
         }
     }
     Ok(roles)
 }
 
+/// Who reads everything once.
+struct Readers {
+    /// The partitions of each.
+    shares: Vec<Vec<i32>>,
+    /// Their group, if the broker's coordinator has shared them, and how far they have read.
+    group: Option<(Group, Positions)>,
+}
+
+/// The readers of each copy.
+fn readers(workload: &Workload, target: &Target, offsets: &[i64]) -> Result<Vec<Readers>, Error> {
+    let (consume, partitions) = (&workload.consume, workload.partitions);
+    let copies = if consume.kind == Consumers::None { 0 } else { consume.copies };
+    let reader = |copy| {
+        if consume.kind != Consumers::Group {
+            let share =
+                |member| (0..partitions).filter(|partition| *partition as u32 % consume.members == member).collect();
+            return Ok(Readers { shares: (0..consume.members).map(share).collect(), group: None });
+        }
+        let positions: Positions = Arc::new(offsets.iter().map(|&offset| offset.into()).collect());
+        let name = format!("{}.{copy}", workload.topic);
+        let group = Group::join(target.address, name, &workload.topic, consume.members, &positions)?;
+        Ok(Readers { shares: group.shares.clone(), group: Some((group, positions)) })
+    };
+    (0..copies).map(reader).collect()
+}
+
 fn cursor(kind: Consumers, partition: i32, end: i64) -> Cursor {
     let start = match kind {
         Consumers::Cold | Consumers::Replay => 0,
-        Consumers::Tail | Consumers::None => end,
+        Consumers::Tail | Consumers::Group | Consumers::None => end,
     };
     Cursor { partition, start, next: start, end }
 }

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::mpsc;
 use std::thread;
 
-use bench::generator::Target;
 use broker::config::{Flags, NodeConfig};
 
 /// A node on a free port with its data in a directory that stays as long as the process.
@@ -18,16 +17,4 @@ pub(crate) fn node() -> SocketAddr {
         broker::node::run(config, serving).expect("a node");
     });
     address.recv().expect("the node serves")
-}
-
-/// The node as the target of a load on the first CPU.
-pub(crate) fn target(address: SocketAddr) -> Target {
-    Target {
-        address,
-        pid: Some(std::process::id()),
-        cores: vec![0],
-        spins: false,
-        is_echo: false,
-        wall_ms: 1_700_000_000_000,
-    }
 }

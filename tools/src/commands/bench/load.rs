@@ -130,7 +130,7 @@ struct ChangeArgs {
     idempotent: bool,
 
     /// Who reads
-    #[arg(long, value_name = "none|tail|cold|replay", value_parser = consumers)]
+    #[arg(long, value_name = "none|tail|cold|replay|group", value_parser = consumers)]
     consume: Option<Consumers>,
 
     /// Connections that share the partitions
@@ -212,6 +212,7 @@ fn consumers(text: &str) -> Result<Consumers, String> {
         ("tail", Consumers::Tail),
         ("cold", Consumers::Cold),
         ("replay", Consumers::Replay),
+        ("group", Consumers::Group),
     ];
     named(text, &all)
 }
