@@ -30,6 +30,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(15);
 /// How often the load is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
+/// Bytes of the batches that are written before a load whose own have single records: those would take too long.
+const PRELOAD_BATCH_BYTES: usize = 256 << 10;
+
 /// From the start of the threads to the load's origin: all of them have their connections then.
 const HEAD_START: Duration = Duration::from_millis(50);
 
@@ -131,6 +134,9 @@ fn preload(workload: &Workload, target: &Target) -> Result<(), Error> {
     writing.consume.kind = Consumers::None;
     writing.rate = crate::workload::Rate::default();
     writing.produce.producers = writing.produce.producers.max(4);
+    if writing.produce.batch_bytes == 0 {
+        writing.produce.batch_bytes = PRELOAD_BATCH_BYTES;
+    }
     writing.check = false;
     writing.time = crate::workload::Time { warm_up_s: 0.0, seconds: day_s, bytes_max: workload.consume.preload_bytes };
     run(&writing, target).map(drop)
