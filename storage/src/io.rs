@@ -211,6 +211,14 @@ pub struct Failure {
     pub errno: i32,
 }
 
+impl Failure {
+    /// Whether it was for want of room: blocks, inodes or quota. What is refused so may succeed once there is room.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self.errno, libc::ENOSPC | libc::EDQUOT)
+    }
+}
+
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", std::io::Error::from_raw_os_error(self.errno))

@@ -2,5 +2,6 @@
 
 mod cold_reads;
 mod connections;
+mod directories;
 mod parking;
 mod world;

@@ -44,8 +44,11 @@ const ZERO_BYTES: usize = 64 << 10;
 
 const _: () = assert!(16 << 20 <= STAGING_BYTES_MAX - ZERO_BYTES, "the largest region and the zeros fit");
 
-/// Writes of one group that may fail before the shard gives up.
+/// Writes of one group that may fail before the store gives up.
 const FAILURES_MAX: u32 = 2;
+/// Extents that may fail to be prepared, one after another and each a second after the one before, before the store
+/// gives up. Without a fresh extent a group cannot be written again.
+const FILL_FAILURES_MAX: u32 = 3;
 
 /// A name or bytes that an entry in waiting holds.
 #[derive(Debug, Clone)]
@@ -211,8 +214,10 @@ pub(crate) struct Journal {
     used: VecDeque<Used>,
     ready: Vec<Extent>,
     fill: Option<Fill>,
-    /// Set while zero-filling fails for want of room.
+    /// Set while zero-filling fails.
     is_fill_refused: bool,
+    /// Extents that could not be prepared, one after another, for another reason than want of room.
+    fill_failures: u32,
     next_number: u64,
     counted: Counted,
     #[cfg(feature = "planted-faults")]
@@ -240,6 +245,7 @@ impl Journal {
             ready: Vec::new(),
             fill: None,
             is_fill_refused: false,
+            fill_failures: 0,
             // Even numbers for one journal of the shard, odd ones for the other; 0 is recovery's.
             next_number: if identity.durability == Durability::Durable { 2 } else { 1 },
             counted: Counted::default(),
@@ -539,7 +545,7 @@ impl Journal {
                 Written::Durable(group.entries)
             }
             Err(failure) => {
-                group.failures += u32::from(failure.errno != libc::ENOSPC);
+                group.failures += u32::from(!failure.is_full());
                 group.is_written = false;
                 // What reached the extent is unknown, so nothing more is written to it.
                 self.seed = group.seed;
@@ -627,12 +633,13 @@ impl Journal {
     /// A step of zero-filling ended.
     ///
     /// # Errors
-    /// Hands back a failure other than a full disk, which is met by [`Self::retry_fill`] later.
+    /// Hands back a failure, which is met by [`Self::retry_fill`] later, unless [`Self::cannot_be_filled`].
     pub(crate) fn filled(&mut self, result: Result<(), Failure>, files: &mut Files<Purpose>) -> Result<(), Failure> {
         let fill = self.fill.as_mut().expect("one extent is being filled");
         if let Err(failure) = result {
             let extent = self.fill.take().expect("just seen").extent;
             self.is_fill_refused = true;
+            self.fill_failures += u32::from(!failure.is_full());
             files.close(extent.key);
             files.request_name(Op::RemoveFile { path: extent.path }, Purpose::Forgotten);
             return Err(failure);
@@ -648,11 +655,17 @@ impl Journal {
             FillStep::Name => {
                 let fill = self.fill.take().expect("just seen");
                 self.ready.push(fill.extent);
+                self.fill_failures = 0;
                 return Ok(());
             }
         }
         self.continue_fill(files);
         Ok(())
+    }
+
+    /// Whether extents could not be prepared so often that there is no point in trying again.
+    pub(crate) fn cannot_be_filled(&self) -> bool {
+        self.fill_failures >= FILL_FAILURES_MAX
     }
 
     /// Tries again to prepare an extent after a refusal.

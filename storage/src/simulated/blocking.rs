@@ -44,7 +44,10 @@ impl Blocking {
     }
 
     fn check(&self) -> io::Result<()> {
-        if self.has_ended() { Err(io::Error::other("Crashed: the simulated power went")) } else { Ok(()) }
+        if self.has_ended() {
+            return Err(io::Error::other("Crashed: the simulated power went"));
+        }
+        self.disk.borrow_mut().check_device().map_err(os_error)
     }
 
     /// Spends one call. The last one may still have its effect, but does not report it.
@@ -53,7 +56,8 @@ impl Blocking {
         if let Some(left) = self.calls_left.get() {
             self.calls_left.set(Some(left - 1));
         }
-        let done = act(&mut self.disk.borrow_mut());
+        let writable = self.disk.borrow_mut().check_writable();
+        let done = writable.and_then(|()| act(&mut self.disk.borrow_mut()));
         self.check()?;
         done.map_err(os_error)
     }

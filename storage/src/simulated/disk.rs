@@ -31,6 +31,10 @@ pub struct Faults {
     pub refuses_direct: bool,
     /// Syncs complete and make nothing durable: to prove that such a disk is noticed.
     pub lies: bool,
+    /// The device is gone: every operation fails with `EIO` and has no effect.
+    pub is_gone: bool,
+    /// The file system was made read-only: what would change it fails with `EROFS`.
+    pub is_read_only: bool,
 }
 
 impl Faults {
@@ -43,6 +47,8 @@ impl Faults {
         capacity_bytes: u64::MAX,
         refuses_direct: false,
         lies: false,
+        is_gone: false,
+        is_read_only: false,
     };
 }
 
@@ -166,6 +172,13 @@ impl Disk {
     /// # Panics
     /// If the operation breaks `io`'s rules: a number that is not open or already taken, direct I/O not aligned.
     pub fn execute(&mut self, owner: Owner, op: Op) -> Result<Done, Failure> {
+        // To close a file takes no device.
+        if !matches!(op, Op::Close { .. }) {
+            self.check_device()?;
+        }
+        if changes(&op) {
+            self.check_writable()?;
+        }
         match op {
             Op::Open { file, path, mode } => self.open(owner, file, &path, mode),
             Op::Close { file } => {
@@ -257,6 +270,20 @@ impl Disk {
     }
 
     // What follows also serves blocking access, which names files by their path.
+
+    /// Whether the device is there.
+    pub(super) fn check_device(&mut self) -> Result<(), Failure> {
+        if self.faults.is_gone { self.fail() } else { Ok(()) }
+    }
+
+    /// Whether the file system takes changes.
+    pub(super) fn check_writable(&mut self) -> Result<(), Failure> {
+        if self.faults.is_read_only {
+            self.counts.errors += 1;
+            return Err(Failure { errno: libc::EROFS });
+        }
+        Ok(())
+    }
 
     pub(super) fn find(&self, path: &Path) -> Result<NodeId, Failure> {
         let mut at = ROOT;
@@ -571,6 +598,25 @@ impl Disk {
     fn refuse<T>(&mut self) -> Result<T, Failure> {
         self.counts.refusals += 1;
         Err(Failure { errno: libc::ENOSPC })
+    }
+}
+
+/// Whether an operation changes the file system. Syncs of what was written before go on as ever.
+fn changes(op: &Op) -> bool {
+    match op {
+        Op::Open { mode, .. } => mode.write,
+        Op::Write { .. }
+        | Op::SetLength { .. }
+        | Op::CreateDirectory { .. }
+        | Op::RemoveFile { .. }
+        | Op::RemoveDirectory { .. }
+        | Op::Rename { .. } => true,
+        Op::Close { .. }
+        | Op::Read { .. }
+        | Op::Sync { .. }
+        | Op::SyncAll
+        | Op::SyncDirectory { .. }
+        | Op::MeasureVolume => false,
     }
 }
 

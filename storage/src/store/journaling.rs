@@ -162,10 +162,14 @@ impl Store {
         };
         match journal.filled(result, &mut self.files) {
             Ok(()) => self.after_progress(),
+            Err(failure) if journal.cannot_be_filled() => {
+                tracing::error!(%failure, "no journal extent can be prepared: stopping, nothing more is acknowledged");
+                self.fail(Error::failed(journal::DIRECTORY, "write", failure));
+            }
             Err(failure) => {
                 tracing::warn!(%failure, "cannot prepare a journal extent; trying again in a second");
                 self.retry_at = Some(self.now.monotonic_ns + RETRY_NS);
-                if failure.errno == libc::ENOSPC {
+                if failure.is_full() {
                     self.set_disk_full();
                 }
             }

@@ -418,7 +418,7 @@ impl Store {
         self.rounds.not_before_ns = self.now.monotonic_ns + RETRY_NS;
         self.rounds.writer.aborted();
         self.rounds.counted.1 += 1;
-        if failure.errno == libc::ENOSPC {
+        if failure.is_full() {
             self.rounds.is_refused = true;
             self.set_disk_full();
             return;

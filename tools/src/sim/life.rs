@@ -59,6 +59,8 @@ pub(super) struct Life {
     /// How wrong the wall clock is.
     wrong_ms: i64,
     is_draining: bool,
+    /// No disk stays away any more.
+    are_disks_to_return: bool,
 }
 
 /// Lives the life of a seed.
@@ -87,6 +89,7 @@ impl Life {
             error_at_ns: 0,
             wrong_ms: 0,
             is_draining: false,
+            are_disks_to_return: false,
         }
     }
 
@@ -95,6 +98,9 @@ impl Life {
         let mut ends = std::mem::take(&mut self.scenario.ends).into_iter().peekable();
         while self.totals.operations < self.scenario.operations {
             self.step();
+            if self.machine.has_halted() {
+                self.end_and_start(End::Kill);
+            }
             self.disturb();
             if let Some((_, end)) = ends.next_if(|(at, _)| *at <= self.totals.operations) {
                 self.end_and_start(end);
@@ -102,6 +108,10 @@ impl Life {
         }
         for (_, end) in ends {
             self.end_and_start(end);
+        }
+        if self.machine.has_lost_disks() {
+            self.are_disks_to_return = true;
+            self.end_and_start(End::Kill);
         }
         self.clear_faults();
         self.is_draining = true;
@@ -178,6 +188,8 @@ impl Life {
             self.clear_faults();
         }
         self.machine.end(end, &mut self.trace, &mut self.totals);
+        let all = self.are_disks_to_return || self.random.index(2) == 0;
+        self.machine.bring_disks_back(all);
         self.full_until_ns = None;
         self.clear_faults();
         let up_at_ns = self.now_ns() + self.random.below(DOWN_NS_MAX);
@@ -202,11 +214,19 @@ impl Life {
         if self.full_until_ns.is_some() || !self.random.chance(self.scenario.disturbances_per_million) {
             return;
         }
-        match self.random.index(3) {
+        let can_lose_disk = self.scenario.directories > 1 && !self.machine.has_lost_disks();
+        match self.random.index(if can_lose_disk { 4 } else { 3 }) {
             0 => self.jump_clock(),
             1 => self.fail_one_operation(),
-            _ => self.fill_disk(),
+            2 => self.fill_disk(),
+            _ => self.lose_disk(),
         }
+    }
+
+    fn lose_disk(&mut self) {
+        self.totals.disks_lost += 1;
+        let number = self.random.index(self.scenario.directories);
+        self.machine.lose_disk(number);
     }
 
     fn jump_clock(&mut self) {
@@ -221,14 +241,14 @@ impl Life {
         if self.errors > 0 && self.now_ns() < self.error_at_ns + ERROR_APART_NS {
             return;
         }
-        let mut faults = self.scenario.no_faults();
+        let disk = self.pick_disk();
+        let mut faults = disk.borrow().faults().clone();
         faults.errors_max = 1;
         match self.random.index(3) {
             0 => faults.write_errors_per_million = 1_000_000,
             1 => faults.read_errors_per_million = 1_000_000,
             _ => faults.sync_errors_per_million = 1_000_000,
         }
-        let disk = self.pick_disk();
         disk.borrow_mut().set_faults(faults);
     }
 
@@ -242,7 +262,8 @@ impl Life {
         let disk = self.pick_disk();
         let mut disk = disk.borrow_mut();
         let capacity_bytes = disk.used_bytes() + room;
-        disk.set_faults(Faults { capacity_bytes, ..self.scenario.no_faults() });
+        let faults = Faults { capacity_bytes, ..disk.faults().clone() };
+        disk.set_faults(faults);
         drop(disk);
         self.full_until_ns = Some(self.now_ns() + self.random.below(FULL_NS_MAX));
     }

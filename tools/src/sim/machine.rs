@@ -24,7 +24,7 @@ use broker::shard::connections::ListenerInfo;
 use broker::shard::mail::Mail;
 use broker::turn::{Next, Now, Turn as _};
 use net::ops::ListenerId;
-use storage::simulated::{Blocking, Counts, Disk, Random};
+use storage::simulated::{Blocking, Counts, Disk, Faults, Random};
 use storage::store;
 
 use super::scenario::{End, Scenario};
@@ -73,6 +73,10 @@ pub(super) struct Machine {
     scenario: Scenario,
     random: Random,
     node: Option<Node>,
+    /// Which disks are gone.
+    lost: Vec<bool>,
+    /// The node has ended by itself.
+    has_halted: bool,
     /// The machine's monotonic clock is this much ahead of the simulation's: it starts anew with the machine.
     boot_ns: u64,
 }
@@ -88,7 +92,8 @@ impl Machine {
                 .collect(),
             network: Rc::new(RefCell::new(Network::new(random.fork()))),
         };
-        Self { world, config: Arc::new(config), scenario, random, node: None, boot_ns: 0 }
+        let lost = vec![false; scenario.directories];
+        Self { world, config: Arc::new(config), scenario, random, node: None, lost, has_halted: false, boot_ns: 0 }
     }
 
     fn now_ns(&self) -> u64 {
@@ -129,6 +134,7 @@ impl Machine {
         self.world.network.borrow_mut().listen(ListenerId(0));
         trace.add(Event::Start, &[self.now_ns(), count as u64]);
         totals.starts += 1;
+        totals.starts_without_disk += u64::from(self.has_lost_disks());
         let running = shards.into_iter().enumerate().map(|(index, shard)| Running {
             shard,
             driver: self.driver(index),
@@ -178,6 +184,7 @@ impl Machine {
         if end == End::Stop {
             self.stop(trace, totals);
         }
+        self.has_halted = false;
         let node = self.node.take().expect("a node runs");
         for running in node.shards {
             running.driver.abandon();
@@ -208,9 +215,38 @@ impl Machine {
 
     /// Lets every disk work again.
     pub(super) fn clear_faults(&mut self) {
-        for disk in &self.world.disks {
-            disk.borrow_mut().set_faults(self.scenario.no_faults());
+        for (disk, &is_gone) in self.world.disks.iter().zip(&self.lost) {
+            disk.borrow_mut().set_faults(Faults { is_gone, ..self.scenario.no_faults() });
         }
+    }
+
+    /// A disk is gone from now on. The first one has the node's metadata.
+    pub(super) fn lose_disk(&mut self, number: usize) {
+        self.lost[number] = true;
+        self.clear_faults();
+    }
+
+    /// Whether a disk is gone.
+    pub(super) fn has_lost_disks(&self) -> bool {
+        self.lost.contains(&true)
+    }
+
+    /// Whether the node has ended by itself.
+    pub(super) fn has_halted(&self) -> bool {
+        self.has_halted
+    }
+
+    /// Brings disks back while no node runs: all of them, or only the one with the metadata. What they had not synced when
+    /// they went is kept, lost or torn.
+    pub(super) fn bring_disks_back(&mut self, all: bool) {
+        assert!(self.node.is_none(), "disks come back before a start");
+        let count = if all { self.lost.len() } else { 1 };
+        for number in 0..count {
+            if std::mem::take(&mut self.lost[number]) {
+                self.world.disks[number].borrow_mut().crash();
+            }
+        }
+        self.clear_faults();
     }
 
     fn lose_power(&mut self) {
@@ -226,7 +262,7 @@ impl Machine {
         }
         for _ in 0..STOP_TURNS_MAX {
             let node = self.node.as_ref().expect("a node runs");
-            if node.shards.iter().all(|running| running.has_stopped) {
+            if self.has_halted || node.shards.iter().all(|running| running.has_stopped) {
                 return;
             }
             let next = self.next_at_ns().expect("a node that stops has something to do");
@@ -240,7 +276,7 @@ impl Machine {
 
     /// When a shard has something to do next.
     pub(super) fn next_at_ns(&self) -> Option<u64> {
-        let node = self.node.as_ref()?;
+        let node = self.node.as_ref().filter(|_| !self.has_halted)?;
         (0..node.shards.len()).filter_map(|shard| node.next_at_ns(shard)).min()
     }
 
@@ -252,7 +288,9 @@ impl Machine {
         let mut due: Vec<usize> = (0..node.shards.len()).filter(is_due).collect();
         self.random.shuffle(&mut due);
         for shard in due {
-            self.turn(shard, trace, totals);
+            if !self.has_halted {
+                self.turn(shard, trace, totals);
+            }
         }
     }
 
@@ -288,7 +326,12 @@ impl Machine {
             Next::Idle { deadline_ns } => {
                 deadline_ns.map(|deadline| deadline.saturating_sub(self.boot_ns).max(now_ns + BUSY_NS_MAX))
             }
-            Next::Halt => panic!("the node halts"),
+            Next::Halt => {
+                assert!(self.lost[0], "the node halts, and its metadata are there");
+                self.has_halted = true;
+                totals.halts += 1;
+                return;
+            }
             Next::Stop => None,
         };
         running.has_stopped |= next == Next::Stop;

@@ -64,6 +64,12 @@ totals! {
     cuts,
     /// Answers with a retriable error.
     retriable_errors,
+    /// Disks lost while a node ran.
+    disks_lost,
+    /// Nodes that halted because they lost the disk with their metadata.
+    halts,
+    /// Starts of nodes without one of their disks.
+    starts_without_disk,
     /// Jumps of the wall clock.
     clock_jumps,
     /// Disk operations failed with `EIO`.
@@ -111,6 +117,11 @@ impl fmt::Display for Totals {
             f,
             "{} power cuts ({} files exposed), {} kills, {} clean stops, {} recoveries cut short, {} starts",
             self.power_cuts, self.exposed, self.kills, self.stops, self.recoveries_cut, self.starts
+        )?;
+        writeln!(
+            f,
+            "{} disks lost, {} starts without one, {} halts for want of metadata",
+            self.disks_lost, self.starts_without_disk, self.halts
         )?;
         write!(
             f,

@@ -45,6 +45,8 @@ pub(super) struct World {
     /// By sender and receiver, with the time of arrival; the last receiver is the admin thread.
     mail: Vec<Vec<VecDeque<(u64, Mail)>>>,
     told: Vec<Mail>,
+    /// The node has ended by itself.
+    pub(super) has_halted: bool,
 }
 
 /// A client's connection.
@@ -66,12 +68,36 @@ impl World {
     }
 
     pub(super) fn start_on(faults: Faults, shards: usize, settings: &[&str], options: store::Options) -> Self {
+        Self::start_with(&[faults], shards, settings, options)
+    }
+
+    /// Starts a node with a data directory on each of these disks.
+    pub(super) fn start_with(disks: &[Faults], shards: usize, settings: &[&str], options: store::Options) -> Self {
         let mut random = Random::new(1);
+        let disk = |faults: &Faults| Rc::new(RefCell::new(Disk::new(random.fork(), faults.clone())));
         let machine = simulated::World {
             clock: Rc::new(Clock::default()),
-            disks: vec![Rc::new(RefCell::new(Disk::new(random.fork(), faults)))],
+            disks: disks.iter().map(disk).collect(),
             network: Rc::new(RefCell::new(Network::new(random.fork()))),
         };
+        Self::boot(machine, shards, settings, options)
+    }
+
+    /// Kills the node and starts it again, with that number of shards; disks that were gone come back if their faults
+    /// were taken away.
+    pub(super) fn restart(self, shards: usize, settings: &[&str], options: store::Options) -> Self {
+        let machine = self.machine;
+        for running in self.shards {
+            running.driver.abandon();
+        }
+        machine.disks.iter().for_each(|disk| disk.borrow_mut().close_all());
+        let now_ns = machine.clock.monotonic_ns();
+        machine.network.borrow_mut().sever(now_ns);
+        Self::boot(machine, shards, settings, options)
+    }
+
+    fn boot(machine: simulated::World, shards: usize, settings: &[&str], options: store::Options) -> Self {
+        let mut random = Random::new(machine.clock.monotonic_ns() + 2);
         machine.network.borrow_mut().listen(ListenerId(0));
         let settings: Vec<String> =
             settings.iter().copied().chain(["offsets.topic.num.partitions=2"]).map(str::to_owned).collect();
@@ -82,12 +108,16 @@ impl World {
             config: Arc::new(config),
             shards,
             listeners: Arc::new(vec![ListenerInfo { name: "PLAINTEXT".to_owned(), advertised }]),
-            seed: 1,
+            seed: random.bits(),
             ready: None,
         };
-        let disk = Blocking::new(Rc::clone(&machine.disks[0]));
-        let found = Found { path: "/disk".into(), disk: Ok(&disk), options };
-        let made = assemble(vec![found], plan).expect("an empty disk").shards;
+        let disks: Vec<Blocking> = machine.disks.iter().map(|disk| Blocking::new(Rc::clone(disk))).collect();
+        let found = disks.iter().enumerate().map(|(number, disk)| Found {
+            path: format!("/disk{number}").into(),
+            disk: Ok(disk),
+            options: options.clone(),
+        });
+        let made = assemble(found.collect(), plan).expect("disks that a node can start on").shards;
         let latency = Latency { ns_min: 50_000, ns_max: 100_000, slow_per_million: 0, slow_ns_max: 0 };
         let running = made.into_iter().enumerate().map(|(index, shard)| Running {
             shard,
@@ -97,7 +127,7 @@ impl World {
         let shards: Vec<Running> = running.collect();
         let queues = || (0..=shards.len()).map(|_| VecDeque::new()).collect();
         let mail = (0..=shards.len()).map(|_| queues()).collect();
-        Self { machine, shards, mail, told: Vec::new() }
+        Self { machine, shards, mail, told: Vec::new(), has_halted: false }
     }
 
     pub(super) fn now_ns(&self) -> u64 {
@@ -112,7 +142,7 @@ impl World {
 
     /// Lets the next thing happen; whether there is one until then.
     pub(super) fn step_until(&mut self, until_ns: u64) -> bool {
-        let Some(at) = self.next_at_ns().filter(|&at| at <= until_ns) else {
+        let Some(at) = self.next_at_ns().filter(|&at| at <= until_ns && !self.has_halted) else {
             self.machine.clock.advance_to(until_ns);
             return false;
         };
@@ -146,7 +176,10 @@ impl World {
         }
         let (mut ops, mut outbox) = (Ops::default(), Vec::new());
         *wake_at_ns = match shard.turn(now, &mut ops, &mut outbox) {
-            Next::Halt => panic!("the node halts"),
+            Next::Halt => {
+                self.has_halted = true;
+                return;
+            }
             Next::Busy => Some(now_ns + BUSY_NS),
             Next::Idle { deadline_ns } => deadline_ns.map(|at| at.max(now_ns + BUSY_NS)),
             Next::Stop => None,
