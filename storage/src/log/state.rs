@@ -63,6 +63,11 @@ pub(crate) struct Compacted {
 }
 
 impl Compacted {
+    /// Files that the log has no use for any more.
+    pub(crate) fn leave(&mut self, files: GenerationV1) {
+        self.obsolete.push(Obsolete { files, state: ObsoleteState::Wanted });
+    }
+
     fn record(&self, segments: &VecDeque<Segment>) -> Option<CompactionV1> {
         let compacted = segments.iter().filter(|segment| segment.generation > 0);
         let generations: Vec<_> = compacted

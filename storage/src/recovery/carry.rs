@@ -1,7 +1,7 @@
 //! Deals recovered logs out to fresh stores, carrying what is not in segments over into their journals.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::found::{Found, FoundSegment};
 use super::{Recovered, identity};
@@ -43,7 +43,7 @@ pub(super) fn into_stores(
         disk.create_directory(Path::new(directory)).map_err(Error::io(Path::new(directory), "create"))?;
     }
     disk.sync_directory(Path::new("")).map_err(Error::io(Path::new(""), "sync"))?;
-    sync_cached(disk, &extents)?;
+    sync_found(disk, &extents, &checkpoints)?;
     remove_deleted(disk, &mut logs)?;
     for found in logs.values_mut() {
         finish_closed_segments(disk, found)?;
@@ -83,12 +83,15 @@ pub(super) fn into_stores(
     Ok(stores)
 }
 
-/// Makes durable what was read from the page cache alone: files are about to be removed because of it, and without it
-/// another start would look for them.
-fn sync_cached(disk: &dyn Disk, extents: &[ExtentFile]) -> Result<(), Error> {
-    let is_cached = |extent: &&ExtentFile| extent.header.is_some_and(|header| header.durability == Durability::Cached);
-    for extent in extents.iter().filter(is_cached) {
-        disk.sync(&extent.path).map_err(Error::io(&extent.path, "sync"))?;
+/// Makes durable what may have been read from the page cache alone, as the last group of a process that was killed: files
+/// are about to be removed because of it, and without it another start would look for them.
+fn sync_found(disk: &dyn Disk, extents: &[ExtentFile], checkpoints: &[PathBuf]) -> Result<(), Error> {
+    let extents = extents.iter().filter(|extent| extent.header.is_some()).map(|extent| &extent.path);
+    for path in extents.chain(checkpoints) {
+        disk.sync(path).map_err(Error::io(path, "sync"))?;
+    }
+    for directory in [journal::DIRECTORY, checkpoint::DIRECTORY] {
+        disk.sync_directory(Path::new(directory)).map_err(Error::io(Path::new(directory), "sync"))?;
     }
     Ok(())
 }

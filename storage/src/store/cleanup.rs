@@ -144,27 +144,21 @@ impl Store {
         }
     }
 
-    /// Forgets closed segments that end at or before the log's start, and has their files removed later.
+    /// Forgets closed segments that end at or before the log's start. Their files are removed once a checkpoint's record
+    /// does without them: until then a start would look for them.
     pub(super) fn drop_segments_below_start(&mut self, slot: Slot) {
-        let now_ns = self.now.monotonic_ns;
         let log = self.logs[slot.index()].as_deref_mut().expect("the slot is in use");
-        let due_ns = now_ns + log.config.file_delete_delay_ms.saturating_mul(1_000_000);
         while log.segments.len() > 1 && log.segments[1].base_offset <= log.start_offset {
             let segment = log.segments.pop_front().expect("there are two");
             let (base_offset, generation) = (segment.base_offset, segment.generation);
             log.tails.retain(|it| it.base_offset != base_offset);
             self.damages.forget_segments(log.id, |its| its == base_offset);
-            let directory = Arc::clone(&log.directory);
-            let removal = Removal { log: log.id, what: What::Segment { base_offset, generation, directory } };
-            self.next_removal += 1;
-            self.removals.insert((due_ns, self.next_removal), removal);
+            log.compacted.leave(GenerationV1 { base_offset, generation });
             if log.config.compaction.is_some() {
-                // What a crash left of a compaction that was to replace it.
-                let what =
-                    What::Segment { base_offset, generation: generation + 1, directory: Arc::clone(&log.directory) };
-                self.next_removal += 1;
-                self.removals.insert((due_ns, self.next_removal), Removal { log: log.id, what });
+                // What a crash left of a pass that was to replace it.
+                log.compacted.leave(GenerationV1 { base_offset, generation: generation + 1 });
             }
+            self.rounds.note_rolled(slot);
         }
     }
 

@@ -65,6 +65,18 @@ fn what_went_straight_to_its_segment_survives_although_operations_fail() {
 }
 
 #[test]
+fn the_last_record_of_each_key_survives_every_crash() {
+    let totals = run(Plan::COMPACTED);
+    assert!(totals.compactions > 0 && totals.dropped_records > 0 && totals.power_cuts > 0, "{totals:?}");
+}
+
+#[test]
+fn the_last_record_of_each_key_survives_although_operations_fail() {
+    let totals = run(Plan::COMPACTED_FAULTS);
+    assert!(totals.compactions > 0 && totals.compactions_failed > 0 && totals.power_cuts > 0, "{totals:?}");
+}
+
+#[test]
 fn a_full_disk_refuses_appends_and_takes_them_again_when_there_is_room() {
     let totals = run(Plan::FULL);
     assert!(totals.refused > 0 && totals.appended > 0, "{totals:?}");

@@ -1,8 +1,10 @@
 //! What one log has to be, as a list of batches.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use storage::batch::{self, Batch, CRC_FROM};
+use storage::compression::decompress_all;
+use storage::record;
 
 /// Batches of one producer that a log remembers (KIP-98 as clients rely on it: five in flight).
 pub(crate) const REMEMBERED: usize = 5;
@@ -50,6 +52,64 @@ pub(crate) struct Log {
     pub(crate) start: i64,
     /// Whether durable means no more than that the operating system has it.
     pub(crate) is_cached: bool,
+    /// Whether records go whose key has a later one.
+    pub(crate) compacted: Option<Compacted>,
+}
+
+/// What a compacted log has to be, besides.
+#[derive(Debug, Default)]
+pub(crate) struct Compacted {
+    /// Key and value of each record that was appended.
+    records: BTreeMap<i64, (Vec<u8>, Vec<u8>)>,
+    /// Offsets that were read since the last start from the beginning.
+    seen: BTreeSet<i64>,
+}
+
+/// Key and value of the records of a batch, by offset.
+fn records_of(bytes: &[u8], base_offset: i64) -> BTreeMap<i64, (Vec<u8>, Vec<u8>)> {
+    let batch = Batch::first(bytes).expect("a whole batch");
+    if batch.record_count() == 0 {
+        return BTreeMap::new();
+    }
+    let codec = batch.attributes().codec().expect("a known codec");
+    let body = decompress_all(codec, batch.body(), 1 << 26).expect("sound");
+    let record = |it: Result<record::Record<'_>, _>| {
+        let it = it.expect("sound");
+        let (key, value) = (it.key.expect("keyed").to_vec(), it.value.expect("no tombstones here").to_vec());
+        (base_offset + i64::from(it.head.offset_delta), (key, value))
+    };
+    record::records(&body).map(record).collect()
+}
+
+impl Compacted {
+    /// Checks the bytes of a read as [`Log::check_read`].
+    fn check_read(&mut self, offset: i64, limit: i64, bytes: &[u8], next_offset: i64) {
+        let mut end = offset;
+        for batch in batch::batches(bytes) {
+            let batch = batch.expect("a read returns whole batches");
+            assert!(batch.next_offset() > end && batch.last_offset() < limit, "offsets ascend up to {limit}");
+            assert_eq!(batch.crc(), batch.computed_crc());
+            for (offset, record) in records_of(batch.bytes(), batch.base_offset()) {
+                assert!(self.records.get(&offset) == Some(&record), "the record at offset {offset} differs");
+                self.seen.insert(offset);
+            }
+            end = batch.next_offset();
+        }
+        assert_eq!(end, next_offset);
+    }
+
+    /// What is read from now on is everything from the log's start on.
+    pub(crate) fn begin_reading(&mut self) {
+        self.seen.clear();
+    }
+
+    /// Everything between these offsets was read: whether the last record of each key was among it.
+    pub(crate) fn check_complete(&self, start: i64, limit: i64) {
+        let last: BTreeMap<&[u8], i64> = self.records.iter().map(|(&at, (key, _))| (key.as_slice(), at)).collect();
+        for offset in last.into_values().filter(|offset| (start..limit).contains(offset)) {
+            assert!(self.seen.contains(&offset), "offset {offset} has the last record of its key, and is gone");
+        }
+    }
 }
 
 impl Log {
@@ -62,6 +122,9 @@ impl Log {
         assert_eq!(base, self.end(), "offsets have no gaps");
         let count = Batch::first(&bytes).expect("built here").record_count();
         assert_eq!(last - base + 1, i64::from(count), "a batch has as many offsets as records");
+        if let Some(compacted) = &mut self.compacted {
+            compacted.records.append(&mut records_of(&bytes, base));
+        }
         self.entries.push(Entry { base, last, bytes, sequence });
     }
 
@@ -105,6 +168,9 @@ impl Log {
         assert!(start <= self.start, "the start moved from {} to {start} by itself", self.start);
         assert!(end <= self.end(), "{end} was never appended, only {}", self.end());
         self.entries.retain(|entry| entry.base < end);
+        if let Some(compacted) = &mut self.compacted {
+            compacted.records.split_off(&end);
+        }
         assert_eq!(self.end(), end, "a batch is recovered whole");
         self.promised_end = end;
         self.start = start;
@@ -112,7 +178,10 @@ impl Log {
     }
 
     /// Checks the bytes of a read from `offset` that was not to go beyond `limit`.
-    pub(crate) fn check_read(&self, offset: i64, limit: i64, bytes: &[u8], next_offset: i64) {
+    pub(crate) fn check_read(&mut self, offset: i64, limit: i64, bytes: &[u8], next_offset: i64) {
+        if let Some(compacted) = &mut self.compacted {
+            return compacted.check_read(offset, limit, bytes, next_offset);
+        }
         let first = self.entries.partition_point(|entry| entry.end() <= offset);
         let mut expected = self.entries[first..].iter();
         let mut end = offset;

@@ -9,11 +9,12 @@ use storage::builder::{BatchBuilder, NewRecord, Options as BatchOptions};
 use storage::compression::Codec;
 use storage::recovery::Identity;
 use storage::simulated::{Blocking, Disk, Faults, Latency, Owner, Queue, Random};
+use storage::store::compaction::Settings;
 use storage::store::metrics::Damage;
 use storage::store::{Append, AppendToken, Event, Options, Origin, Read, ReadRequest, ReadToken, ReaderId, Store};
-use storage::{Durability, LogConfig, LogId, Now, Slot, batch};
+use storage::{Compaction, Durability, LogConfig, LogId, Now, Slot, batch};
 
-use crate::model::{Crash, Log, Sequence};
+use crate::model::{Compacted, Crash, Log, Sequence};
 
 /// What a life consists of.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +25,8 @@ pub(crate) struct Plan {
     pub(crate) capacity_bytes: u64,
     /// How many of 20 batches fill blocks of the journal.
     pub(crate) large_of_20: usize,
+    /// Whether logs are compacted.
+    pub(crate) compacts: bool,
     /// From how many bytes on batches go straight to their segment.
     pub(crate) large_bytes_min: usize,
     #[cfg(feature = "planted-faults")]
@@ -37,6 +40,7 @@ impl Plan {
         error_per_million: 0,
         capacity_bytes: u64::MAX,
         large_of_20: 1,
+        compacts: false,
         large_bytes_min: 64 << 10,
         #[cfg(feature = "planted-faults")]
         planted: None,
@@ -50,6 +54,9 @@ impl Plan {
     /// Often enough for a large write to be among what fails.
     pub(crate) const LARGE_FAULTS: Self = Self { error_per_million: 20_000, ..Self::LARGE };
     pub(crate) const FAULTS: Self = Self { error_per_million: 3_000, ..Self::CALM };
+    /// Small segments, compacted all the time.
+    pub(crate) const COMPACTED: Self = Self { compacts: true, crash_per_million: 25_000, ..Self::CALM };
+    pub(crate) const COMPACTED_FAULTS: Self = Self { error_per_million: 5_000, ..Self::COMPACTED };
     pub(crate) const FULL: Self = Self { capacity_bytes: 24 << 20, ..Self::CALM };
 }
 
@@ -67,6 +74,9 @@ pub(crate) struct Totals {
     pub(crate) fatal: u64,
     pub(crate) large: u64,
     pub(crate) large_failed: u64,
+    pub(crate) compactions: u64,
+    pub(crate) compactions_failed: u64,
+    pub(crate) dropped_records: u64,
     pub(crate) writes: u64,
     pub(crate) time_ns: u64,
 }
@@ -84,6 +94,9 @@ impl Totals {
         self.fatal += other.fatal;
         self.large += other.large;
         self.large_failed += other.large_failed;
+        self.compactions += other.compactions;
+        self.compactions_failed += other.compactions_failed;
+        self.dropped_records += other.dropped_records;
         self.writes += other.writes;
         self.time_ns += other.time_ns;
     }
@@ -132,6 +145,8 @@ pub(crate) struct Trial {
     logs: BTreeMap<LogId, Log>,
     next_log: u64,
     totals: Totals,
+    /// Whether a read that waited for the disk has to be made again.
+    was_in_vain: bool,
 }
 
 impl Trial {
@@ -157,6 +172,7 @@ impl Trial {
             logs: BTreeMap::new(),
             next_log: 1,
             totals: Totals::default(),
+            was_in_vain: false,
         }
     }
 
@@ -194,6 +210,10 @@ impl Trial {
             let counted = store.metrics(self.now_ns).large;
             self.totals.large += counted.writes;
             self.totals.large_failed += counted.failed;
+            let compaction = store.metrics(self.now_ns).compaction.counted;
+            self.totals.compactions += compaction.passes;
+            self.totals.compactions_failed += compaction.failed;
+            self.totals.dropped_records += compaction.dropped_records;
         }
         for queue in &mut self.node.queues {
             queue.abandon(&mut self.disk.borrow_mut());
@@ -266,7 +286,7 @@ impl Trial {
     fn attach(&mut self, id: LogId) -> (usize, Slot) {
         let shard = place(id, self.node.stores.len());
         let now = self.now();
-        let slot = self.node.stores[shard].attach(id, &format!("topic-{}", id.0), config(id), now);
+        let slot = self.node.stores[shard].attach(id, &format!("topic-{}", id.0), config(id, self.plan), now);
         self.node.slots.insert(id, (shard, slot));
         (shard, slot)
     }
@@ -297,7 +317,10 @@ impl Trial {
     fn create(&mut self) {
         let id = LogId(self.next_log);
         self.next_log += 1;
-        self.logs.insert(id, Log { is_cached: is_cached(id), ..Log::default() });
+        self.logs.insert(
+            id,
+            Log { is_cached: is_cached(id), compacted: self.plan.compacts.then(Compacted::default), ..Log::default() },
+        );
         self.attach(id);
     }
 
@@ -333,7 +356,7 @@ impl Trial {
         let (shard, slot) = self.node.slots[&id];
         let durability = [Durability::Durable, Durability::Cached][self.random.index(2)];
         let now = self.now();
-        self.node.stores[shard].reconfigure(slot, LogConfig { durability, ..config(id) }, now);
+        self.node.stores[shard].reconfigure(slot, LogConfig { durability, ..config(id, self.plan) }, now);
     }
 
     fn append_new(&mut self) {
@@ -460,15 +483,16 @@ impl Trial {
                 let data = slices.concat();
                 assert_eq!(data.len(), bytes);
                 assert!(bytes > 0, "there is something at offset {} of log {}", read.offset, read.log);
-                self.logs[&read.log].check_read(read.offset, read.limit, &data, next_offset);
+                self.logs.get_mut(&read.log).expect("attached").check_read(read.offset, read.limit, &data, next_offset);
                 self.totals.reads += 1;
             }
             Read::Pending(token) => {
                 self.node.reading.insert((shard, token), read);
             }
-            Read::Busy => {}
+            Read::Busy => self.was_in_vain = true,
             Read::Failed => {
                 assert!(self.plan.error_per_million > 0, "offset {} of log {} cannot be read", read.offset, read.log);
+                self.was_in_vain = true;
             }
             Read::OutOfRange { start_offset, .. } => {
                 assert!(start_offset > read.offset, "the start has moved meanwhile, or the offset is in the log");
@@ -484,7 +508,9 @@ impl Trial {
         for id in logs {
             let (shard, slot) = self.node.slots[&id];
             let limit = self.node.stores[shard].durable_end(slot);
-            let mut offset = self.node.stores[shard].start_offset(slot);
+            let start = self.node.stores[shard].start_offset(slot);
+            self.compacted(id).map(Compacted::begin_reading);
+            let mut offset = start;
             while offset < limit {
                 let request = ReadRequest {
                     offset,
@@ -495,6 +521,9 @@ impl Trial {
                 };
                 offset = self.read_to_the_end(id, shard, slot, request);
             }
+            if let Some(compacted) = self.compacted(id) {
+                compacted.check_complete(start, limit);
+            }
         }
         // Neither reads nor the scrubber took anything for damaged.
         if self.plan.error_per_million == 0 {
@@ -502,6 +531,10 @@ impl Trial {
                 assert_eq!(store.metrics(0).damage, Damage::default());
             }
         }
+    }
+
+    fn compacted(&mut self, id: LogId) -> Option<&mut Compacted> {
+        self.logs.get_mut(&id)?.compacted.as_mut()
     }
 
     fn read_to_the_end(&mut self, id: LogId, shard: usize, slot: Slot, request: ReadRequest) -> i64 {
@@ -515,15 +548,18 @@ impl Trial {
                     return next_offset;
                 }
                 Read::Pending(token) => {
+                    self.was_in_vain = false;
                     self.node.reading.insert((shard, token), Reading { log: id, offset, limit });
                     while self.node.reading.contains_key(&(shard, token)) {
                         assert!(!self.node.is_dead, "nothing fails here");
                         self.run(1);
                     }
                     slices.clear();
-                    // It was checked when it came; the offset after it tells where to go on.
-                    let last = self.logs[&id].entries.iter().find(|entry| entry.end() > offset);
-                    return last.expect("below the limit").end();
+                    if !std::mem::take(&mut self.was_in_vain) {
+                        // It was checked when it came; the offset after it tells where to go on.
+                        let last = self.logs[&id].entries.iter().find(|entry| entry.end() > offset);
+                        return last.expect("below the limit").end();
+                    }
                 }
                 Read::Busy => self.run(1),
                 other => panic!("offset {offset} of log {id} below {limit}: {other:?}"),
@@ -636,6 +672,8 @@ fn recovered_stores(disk: &Blocking, shards: usize, plan: Plan) -> Result<Vec<St
         checkpoint_bytes_min: 64 << 10,
         large_bytes_min: plan.large_bytes_min,
         scrub_bytes_per_second: 64 << 20,
+        // A map of some hundred keys, so that it is full now and then.
+        compaction: Settings { dedupe_bytes: 4 << 10, backoff_ms: 50, ..Settings::default() },
         sync_all: shards.is_multiple_of(2),
         #[cfg(feature = "planted-faults")]
         planted: plan.planted,
@@ -657,10 +695,13 @@ fn is_cached(id: LogId) -> bool {
 }
 
 /// Small segments that are never removed, so that the model stays a list.
-fn config(id: LogId) -> LogConfig {
+fn config(id: LogId, plan: Plan) -> LogConfig {
     LogConfig {
         durability: if is_cached(id) { Durability::Cached } else { Durability::Durable },
-        segment_bytes: 1 << 20,
+        segment_bytes: if plan.compacts { 8 << 10 } else { 1 << 20 },
+        compaction: plan.compacts.then(|| Compaction { dirty_millionths_min: 100_000, ..Compaction::default() }),
+        delete_expired: !plan.compacts,
+        file_delete_delay_ms: if plan.compacts { 0 } else { 60_000 },
         retention_ms: None,
         timestamp_after_max_ms: i64::MAX,
         ..LogConfig::default()

@@ -4,7 +4,7 @@ use super::Store;
 use super::job::{Job, Phase, Trouble, Turn};
 use super::output::Output;
 use crate::checkpoint::record::GenerationV1;
-use crate::log::state::{Obsolete, ObsoleteState};
+use crate::log::state::ObsoleteState;
 use crate::log::{LogId, Slot};
 
 impl Store {
@@ -36,14 +36,10 @@ impl Store {
         let log = self.log_mut(slot);
         for (number, segment) in log.segments.drain(at..at + count).enumerate() {
             let (base_offset, generation) = (segment.base_offset, segment.generation);
-            let mut leave = |generation| {
-                let files = GenerationV1 { base_offset, generation };
-                log.compacted.obsolete.push(Obsolete { files, state: ObsoleteState::Wanted });
-            };
-            leave(generation);
+            log.compacted.leave(GenerationV1 { base_offset, generation });
             if number > 0 {
                 // What a crash may have left of a pass that was to replace this one alone.
-                leave(generation + 1);
+                log.compacted.leave(GenerationV1 { base_offset, generation: generation + 1 });
             }
         }
         log.segments.insert(at, output.into_segment());
