@@ -174,6 +174,7 @@ impl Echo {
                 self.connection(connection).closing = true;
                 self.ops.net.push(Op::Close { connection });
             }
+            Event::Filled { .. } => unreachable!("nothing is received into a buffer here"),
             Event::Sent { send, result } => self.sent(send, result),
             Event::Closed { connection } => self.connections[connection.0 as usize] = None,
         }

@@ -13,8 +13,10 @@ mod outbox;
 
 use std::net::SocketAddr;
 
-use crate::frame::{Assembler, FRAME_BYTES_MAX_DEFAULT};
-use crate::ops::{ConnectionId, ListenerId, Send};
+use bytes::BytesMut;
+
+use crate::frame::{Assembler, DIRECT_BYTES_MIN_DEFAULT, FRAME_BYTES_MAX_DEFAULT};
+use crate::ops::{ConnectionId, ListenerId, Op, Send};
 use crate::{Answer, ApiKey, Frame, FrameError};
 
 use outbox::Outbox;
@@ -33,6 +35,8 @@ pub struct AnswerId(pub u64);
 pub struct Limits {
     /// The largest request, `socket.request.max.bytes`.
     pub frame_bytes_max: usize,
+    /// A request of which at least so many bytes are missing is received straight into its buffer.
+    pub direct_bytes_min: usize,
     /// Answers reserved and not yet leaving.
     pub requests_max: usize,
     /// Bytes of requests that are being carried out.
@@ -45,6 +49,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             frame_bytes_max: FRAME_BYTES_MAX_DEFAULT,
+            direct_bytes_min: DIRECT_BYTES_MIN_DEFAULT,
             requests_max: 1024,
             request_bytes_max: 8 << 20,
             unsent_bytes_max: 8 << 20,
@@ -99,7 +104,7 @@ impl<P: AsRef<[u8]>> Connection<P> {
             origin,
             limits,
             client: Client::default(),
-            assembler: Assembler::new(limits.frame_bytes_max),
+            assembler: Assembler::new(limits.frame_bytes_max, limits.direct_bytes_min),
             outbox: Outbox::new(first_answer),
             request_bytes: 0,
             is_closing: false,
@@ -186,6 +191,34 @@ impl<P: AsRef<[u8]>> Connection<P> {
         self.takes_requests(now_ns) && !self.assembler.has_frame()
     }
 
+    /// The receive to be armed where none is: into the buffer of a large request that has begun, up to the first bytes where
+    /// a large request is likely to come, else for good.
+    pub fn next_receive(&mut self) -> Op<P> {
+        let connection = self.id;
+        match self.assembler.lend() {
+            Some(buffer) => Op::ReceiveInto { connection, buffer },
+            None if self.assembler.was_large() => Op::ReceiveOnce { connection },
+            None => Op::Receive { connection },
+        }
+    }
+
+    /// Whether a receive that was armed for good had better be [`Self::next_receive`] by now.
+    pub fn wants_other_receive(&self) -> bool {
+        self.assembler.was_large()
+    }
+
+    /// Takes back the buffer of a receive into it; how many bytes came in.
+    pub fn filled(&mut self, buffer: BytesMut, now_ns: u64) -> usize {
+        if self.is_closing {
+            return 0;
+        }
+        let received = self.assembler.take_back(buffer);
+        if received > 0 {
+            self.last_activity_ns = now_ns;
+        }
+        received
+    }
+
     fn takes_requests(&self, now_ns: u64) -> bool {
         !self.is_closing
             && now_ns >= self.muted_until_ns
@@ -252,7 +285,7 @@ impl<P: AsRef<[u8]>> Connection<P> {
     /// Takes no further request; the connection [`is_finished`](Self::is_finished) once all answers owed are sent.
     pub fn close_after_answers(&mut self) {
         self.is_closing = true;
-        self.assembler = Assembler::new(self.limits.frame_bytes_max);
+        self.assembler = Assembler::new(self.limits.frame_bytes_max, self.limits.direct_bytes_min);
     }
 
     /// Whether no further request is taken.

@@ -31,6 +31,10 @@ const USUAL_BYTES_MAX: usize = 2 << 20;
 /// The buffer of an unfinished frame starts with this many bytes, or the frame's length.
 const FIRST_RESERVATION_BYTES: usize = 4096;
 
+/// An unfinished frame that misses at least so many bytes is received straight into its buffer: for less the copy out of
+/// the receive buffer is cheaper than a receive of its own.
+pub const DIRECT_BYTES_MIN_DEFAULT: usize = 64 << 10;
+
 /// A complete frame without its length.
 #[derive(Debug, Clone)]
 pub enum Frame<'a> {
@@ -116,17 +120,23 @@ fn guess_protocol(length: i32) -> Option<&'static str> {
 /// kept: | length | frame | length | frame | length | first part of a frame |
 /// ```
 /// A frame that lies in what was received is borrowed from there. What is left of a receive is kept, in a buffer that
-/// grows with the bytes that really came.
+/// grows with the bytes that really came. The buffer of a large unfinished frame may be lent, to be received into.
 #[derive(Debug)]
 pub struct Assembler {
     kept: BytesMut,
     frame_bytes_max: usize,
+    direct_bytes_min: usize,
+    /// Bytes that the lent buffer holds, if one is lent; nothing else is kept then.
+    lent: Option<usize>,
+    /// Whether the last frame was a large one.
+    was_large: bool,
 }
 
 impl Assembler {
-    /// An assembler that refuses frames over `frame_bytes_max` bytes.
-    pub fn new(frame_bytes_max: usize) -> Self {
-        Self { kept: BytesMut::new(), frame_bytes_max }
+    /// An assembler that refuses frames over `frame_bytes_max` bytes, and lends the buffers of those that miss at least
+    /// `direct_bytes_min`.
+    pub fn new(frame_bytes_max: usize, direct_bytes_min: usize) -> Self {
+        Self { kept: BytesMut::new(), frame_bytes_max, direct_bytes_min, lent: None, was_large: false }
     }
 
     /// Takes the next frame off what is kept and `data`, which follows it. With none, all of `data` is kept.
@@ -140,6 +150,7 @@ impl Assembler {
         {
             let frame = &data[LENGTH_BYTES..LENGTH_BYTES + length];
             *data = rest;
+            self.was_large = length >= self.direct_bytes_min;
             return Ok(Some(Frame::Received(frame)));
         }
         self.fill(LENGTH_BYTES, data);
@@ -149,6 +160,7 @@ impl Assembler {
         if self.kept.len() < end {
             return Ok(None);
         }
+        self.was_large = length >= self.direct_bytes_min;
         // A buffer that holds nothing else leaves with the frame, so that a connection at rest has none.
         let whole = if self.kept.len() == end { std::mem::take(&mut self.kept) } else { self.kept.split_to(end) };
         Ok(Some(Frame::Assembled(whole.freeze().slice(LENGTH_BYTES..))))
@@ -159,9 +171,39 @@ impl Assembler {
         self.kept.extend_from_slice(data);
     }
 
-    /// Bytes kept.
+    /// Bytes kept, those in a lent buffer among them.
     pub fn kept(&self) -> usize {
-        self.kept.len()
+        self.lent.unwrap_or(self.kept.len())
+    }
+
+    /// Whether the last frame was a large one, as the next one is likely to be.
+    pub fn was_large(&self) -> bool {
+        self.was_large
+    }
+
+    /// The buffer of a large unfinished frame, with room for more of it, to be received into.
+    pub fn lend(&mut self) -> Option<BytesMut> {
+        let length = self.frame_length(&self.kept).ok().flatten()?;
+        let end = LENGTH_BYTES + length;
+        if end < self.kept.len() + self.direct_bytes_min {
+            return None;
+        }
+        if self.kept.capacity() == self.kept.len() {
+            self.reserve(self.kept.len(), end);
+        }
+        self.lent = Some(self.kept.len());
+        Some(std::mem::take(&mut self.kept))
+    }
+
+    /// Takes a lent buffer back; how many bytes came in meanwhile.
+    ///
+    /// # Panics
+    /// If none was lent, or it lost bytes.
+    pub fn take_back(&mut self, buffer: BytesMut) -> usize {
+        let before = self.lent.take().expect("a buffer was lent");
+        assert!(self.kept.is_empty(), "while a buffer is lent, bytes come into it alone");
+        self.kept = buffer;
+        self.kept.len().checked_sub(before).expect("what was received stays")
     }
 
     /// Whether [`Self::next`] would give a frame, or an error, without further bytes.
@@ -195,12 +237,17 @@ impl Assembler {
         let (taken, rest) = data.split_at(wanted.min(data.len()));
         let length = self.kept.len() + taken.len();
         if self.kept.capacity() < length {
-            let growth = if end <= USUAL_BYTES_MAX { GROWTH_USUAL } else { GROWTH };
-            let capacity = (length * growth).max(FIRST_RESERVATION_BYTES).min(end).max(length);
-            self.kept.reserve(capacity - self.kept.len());
+            self.reserve(length, end);
         }
         self.kept.extend_from_slice(taken);
         *data = rest;
+    }
+
+    /// Makes room for a frame that ends at `end` and of which `length` bytes are there: a bounded multiple of those.
+    fn reserve(&mut self, length: usize, end: usize) {
+        let growth = if end <= USUAL_BYTES_MAX { GROWTH_USUAL } else { GROWTH };
+        let capacity = (length * growth).max(FIRST_RESERVATION_BYTES).min(end).max(length);
+        self.kept.reserve(capacity - self.kept.len());
     }
 }
 
@@ -230,6 +277,10 @@ pub(crate) fn patch_length(out: &mut [u8], start: usize, elsewhere: usize) {
 mod tests {
     use super::*;
 
+    fn assembler(frame_bytes_max: usize) -> Assembler {
+        Assembler::new(frame_bytes_max, DIRECT_BYTES_MIN_DEFAULT)
+    }
+
     fn framed(body: &[u8]) -> Vec<u8> {
         let mut bytes = (body.len() as i32).to_be_bytes().to_vec();
         bytes.extend_from_slice(body);
@@ -239,7 +290,7 @@ mod tests {
     #[test]
     fn whole_frames_are_borrowed_and_the_rest_is_kept() {
         let bytes = [framed(b"one"), framed(b""), framed(b"three")].concat();
-        let mut assembler = Assembler::new(100);
+        let mut assembler = assembler(100);
         let mut data = &bytes[..bytes.len() - 2];
         assert!(matches!(assembler.next(&mut data), Ok(Some(Frame::Received(b"one")))));
         assert!(matches!(assembler.next(&mut data), Ok(Some(Frame::Received(b"")))));
@@ -254,7 +305,7 @@ mod tests {
 
     #[test]
     fn several_kept_frames_come_out_in_order() {
-        let mut assembler = Assembler::new(100);
+        let mut assembler = assembler(100);
         assembler.keep(&[framed(b"one"), framed(b"two")].concat());
         let three = framed(b"three");
         let mut data = &three[..];
@@ -265,7 +316,7 @@ mod tests {
 
     #[test]
     fn the_buffer_grows_with_what_arrives_not_with_what_is_claimed() {
-        let mut assembler = Assembler::new(FRAME_BYTES_MAX_DEFAULT);
+        let mut assembler = assembler(FRAME_BYTES_MAX_DEFAULT);
         let claim = (FRAME_BYTES_MAX_DEFAULT as i32).to_be_bytes();
         assert!(assembler.next(&mut &claim[..]).unwrap().is_none());
         assert!(assembler.kept.capacity() <= FIRST_RESERVATION_BYTES);
@@ -278,7 +329,7 @@ mod tests {
     #[test]
     fn a_request_of_usual_size_gets_its_buffer_with_the_first_receive() {
         let bytes = framed(&vec![7; 1 << 20]);
-        let mut assembler = Assembler::new(FRAME_BYTES_MAX_DEFAULT);
+        let mut assembler = assembler(FRAME_BYTES_MAX_DEFAULT);
         let mut pieces = bytes.chunks(64 << 10);
         assert!(assembler.next(&mut pieces.next().unwrap()).unwrap().is_none());
         let reserved = assembler.kept.as_ptr();
@@ -292,15 +343,39 @@ mod tests {
     }
 
     #[test]
+    fn a_large_frame_is_received_into_its_own_buffer() {
+        let bytes = framed(&vec![7; 1 << 20]);
+        let mut assembler = assembler(FRAME_BYTES_MAX_DEFAULT);
+        assert!(assembler.lend().is_none(), "nothing is known of the frame yet");
+        assert!(assembler.next(&mut &bytes[..100]).unwrap().is_none());
+        let mut received = 100;
+        while received < bytes.len() - DIRECT_BYTES_MIN_DEFAULT {
+            let mut buffer = assembler.lend().expect("much is missing");
+            assert!(buffer.capacity() > buffer.len(), "there is room");
+            assert!(buffer.capacity() <= FIRST_RESERVATION_BYTES.max(GROWTH_USUAL * received));
+            assert_eq!((assembler.kept(), assembler.has_frame()), (received, false));
+            let more = (buffer.capacity() - buffer.len()).min(200_000);
+            buffer.extend_from_slice(&bytes[received..received + more]);
+            assert_eq!(assembler.take_back(buffer), more);
+            received += more;
+        }
+        assert!(assembler.lend().is_none(), "the rest is small");
+        let frame = assembler.next(&mut &bytes[received..]).unwrap().expect("all of it came");
+        assert!(*frame == bytes[LENGTH_BYTES..] && assembler.was_large());
+        assert!(assembler.next(&mut &framed(b"small")[..]).unwrap().is_some());
+        assert!(!assembler.was_large());
+    }
+
+    #[test]
     fn impossible_lengths_name_the_size_and_the_limit() {
         let refuse = |length: i32| {
-            let error = Assembler::new(1000).next(&mut &length.to_be_bytes()[..]).unwrap_err();
+            let error = assembler(1000).next(&mut &length.to_be_bytes()[..]).unwrap_err();
             error.to_string()
         };
         assert!(refuse(-1).contains("-1 bytes"));
         assert!(refuse(1001).contains("1001 bytes") && refuse(1001).contains("(1000)"));
         assert!(refuse(i32::from_be_bytes(*b"GET ")).contains("HTTP"));
         assert!(refuse(i32::from_be_bytes([0x16, 3, 1, 2])).contains("TLS"));
-        assert!(Assembler::new(1000).next(&mut &1000_i32.to_be_bytes()[..]).unwrap().is_none());
+        assert!(assembler(1000).next(&mut &1000_i32.to_be_bytes()[..]).unwrap().is_none());
     }
 }

@@ -5,14 +5,15 @@
 //!
 //! Rules every driver keeps:
 //! - [`Op::Receive`] stays armed (multishot) until an [`Event::ReceiveEnded`] says otherwise; bytes may come in any
-//!   split. At most one receive is armed per connection.
+//!   split. [`Op::ReceiveOnce`] is the same until the first bytes, and [`Op::ReceiveInto`] until the one
+//!   [`Event::Filled`]. At most one receive, of whichever kind, is armed per connection.
 //! - At most one [`Send`] is in flight per connection; each gives exactly one [`Event::Sent`], possibly short.
 //! - After [`Op::Close`] the driver ends what is in flight, gives back every outstanding send, and says
 //!   [`Event::Closed`] last; the number may be reused after that.
 
 use std::net::SocketAddr;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 /// A connection of one shard, dense from 0; chosen by the shard, reused after [`Event::Closed`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,7 +85,20 @@ pub enum Op<P> {
         /// The connection.
         connection: ConnectionId,
     },
-    /// Stop receiving; [`Event::ReceiveEnded`] follows, and bytes may still come before it.
+    /// Receive some bytes, once: [`Event::ReceiveEnded`] follows them.
+    ReceiveOnce {
+        /// The connection.
+        connection: ConnectionId,
+    },
+    /// Receive once, straight into a buffer: behind what it holds, up to its capacity, which is larger.
+    /// [`Event::Filled`] gives it back.
+    ReceiveInto {
+        /// The connection.
+        connection: ConnectionId,
+        /// The buffer.
+        buffer: BytesMut,
+    },
+    /// Stop receiving; [`Event::ReceiveEnded`] or [`Event::Filled`] follows, and bytes may still come before it.
     CancelReceive {
         /// The connection.
         connection: ConnectionId,
@@ -149,6 +163,15 @@ pub enum Event<'a, P> {
         /// The connection.
         connection: ConnectionId,
         /// Why.
+        end: ReceiveEnd,
+    },
+    /// A receive into a buffer has ended.
+    Filled {
+        /// The connection.
+        connection: ConnectionId,
+        /// The buffer with what came in, which may be nothing.
+        buffer: BytesMut,
+        /// Why it ended; [`ReceiveEnd::Rearm`] where bytes came in.
         end: ReceiveEnd,
     },
     /// A send ended; its parts are given back.

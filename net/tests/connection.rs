@@ -3,17 +3,23 @@
 //! The client's bytes come in any split, answers are handed in in any order, sends are short; still every request is
 //! seen once and whole, and the answers leave whole and in the order of the requests.
 
+use bytes::BytesMut;
 use net::connection::{AnswerId, Limits, Origin};
 use net::fetch::{ResponseHead, ResponseWriter};
-use net::ops::{ConnectionId, ListenerId, SEND_PARTS_MAX, Send};
+use net::ops::{ConnectionId, ListenerId, Op, SEND_PARTS_MAX, Send};
 use net::{Answer, Connection, Topic, api, frame};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 type Payload = Vec<u8>;
 
-const LIMITS: Limits =
-    Limits { frame_bytes_max: 31_000, requests_max: 5, request_bytes_max: 20_000, unsent_bytes_max: 50_000 };
+const LIMITS: Limits = Limits {
+    frame_bytes_max: 31_000,
+    direct_bytes_min: 3_000,
+    requests_max: 5,
+    request_bytes_max: 20_000,
+    unsent_bytes_max: 50_000,
+};
 
 /// Each round of the end brings one of at most 30 requests a step further.
 const FINISH_ROUNDS_MAX: usize = 1000;
@@ -118,7 +124,13 @@ impl World {
     fn step(&mut self, step: Step) {
         match step {
             Step::Receive { bytes, unwanted } => {
-                if unwanted || self.connection.wants_receive(0) {
+                if !self.connection.wants_receive(0) {
+                    if unwanted {
+                        self.receive(bytes);
+                    }
+                } else if let Op::ReceiveInto { buffer, .. } = self.connection.next_receive() {
+                    self.receive_into(buffer, bytes);
+                } else {
                     self.receive(bytes);
                 }
             }
@@ -147,6 +159,17 @@ impl World {
         let data = self.incoming[self.received..end].to_vec();
         self.received = end;
         self.take_requests(&data);
+    }
+
+    fn receive_into(&mut self, mut buffer: BytesMut, bytes: usize) {
+        let room = buffer.capacity() - buffer.len();
+        assert!(room > 0, "there is something to receive into");
+        assert!(!self.connection.has_request(0) && self.connection.memory() >= buffer.len());
+        let end = (self.received + bytes.min(room)).min(self.incoming.len());
+        buffer.extend_from_slice(&self.incoming[self.received..end]);
+        assert_eq!(self.connection.filled(buffer, 0), end - self.received);
+        self.received = end;
+        self.take_requests(&[]);
     }
 
     fn take_requests(&mut self, data: &[u8]) {

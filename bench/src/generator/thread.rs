@@ -180,8 +180,8 @@ impl Links {
                 };
                 Err(self.links[connection.0 as usize].socket.broken(cause))
             }
-            Event::Closed { .. } | Event::Accepted { .. } | Event::AcceptEnded { .. } => {
-                unreachable!("the load neither listens nor closes")
+            Event::Closed { .. } | Event::Accepted { .. } | Event::AcceptEnded { .. } | Event::Filled { .. } => {
+                unreachable!("the load neither listens nor closes, and receives into no buffers of its own")
             }
         }
     }

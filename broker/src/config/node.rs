@@ -144,6 +144,9 @@ pub struct Groups {
 pub struct Network {
     /// `socket.request.max.bytes`.
     pub request_bytes_max: u32,
+    /// A request of which at least so many bytes are missing is received straight into its buffer. No property: only
+    /// simulations have less, so that they meet it all the time.
+    pub direct_bytes_min: usize,
     /// `connections.max.idle.ms`; `None` is no limit.
     pub idle_ms_max: Option<u64>,
     /// `fetch.max.bytes`.
@@ -378,6 +381,7 @@ fn typed(
         },
         network: Network {
             request_bytes_max: s.count32("socket.request.max.bytes"),
+            direct_bytes_min: net::frame::DIRECT_BYTES_MIN_DEFAULT,
             idle_ms_max: u64::try_from(s.whole("connections.max.idle.ms")).ok(),
             fetch_bytes_max: s.count32("fetch.max.bytes"),
             fetch_sessions_max: s.count32("max.incremental.fetch.session.cache.slots"),

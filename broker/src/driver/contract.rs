@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::path::PathBuf;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use net::ops::{ConnectionId, Event, ListenerId, Op, Part, ReceiveEnd, Send, Socket};
 use storage::buffer::{Pool, Slice};
 use storage::io::{BLOCK_BYTES, DataDirectory, Done, Durability, Failure, FileId, OpenMode, Request, Token};
@@ -45,6 +45,7 @@ enum Seen {
     AcceptEnded(i32),
     Received(ConnectionId, Vec<u8>),
     ReceiveEnded(ConnectionId, ReceiveEnd),
+    Filled(ConnectionId, BytesMut, ReceiveEnd),
     Sent(Send<Slice>, Result<usize, i32>),
     Closed(ConnectionId),
     Disk(Token, Result<Done, Failure>),
@@ -168,6 +169,14 @@ impl<W: World> Trial<W> {
         panic!("the send does not end");
     }
 
+    /// What the end of a receive into a buffer gives back.
+    fn filled(&mut self, connection: ConnectionId) -> (BytesMut, ReceiveEnd) {
+        self.wait(|seen| match seen {
+            Seen::Filled(of, buffer, end) if *of == connection => Some((std::mem::take(buffer), *end)),
+            _ => None,
+        })
+    }
+
     fn request(&mut self, op: storage::io::Op) -> Token {
         let token = Token(self.tokens);
         self.tokens += 1;
@@ -240,6 +249,7 @@ fn keep(completion: Completion<'_>) -> Seen {
             Seen::Received(connection, data.to_vec())
         }
         Completion::Net(Event::ReceiveEnded { connection, end }) => Seen::ReceiveEnded(connection, end),
+        Completion::Net(Event::Filled { connection, buffer, end }) => Seen::Filled(connection, buffer, end),
         Completion::Net(Event::Sent { send, result }) => Seen::Sent(send, result),
         Completion::Net(Event::Closed { connection }) => Seen::Closed(connection),
         Completion::Disk(completion) => Seen::Disk(completion.token, completion.result),
@@ -269,6 +279,77 @@ pub(crate) fn bytes_arrive_in_order_in_any_split(world: impl World) {
         all.extend(trial.received(connection, piece.len()));
     }
     assert!(all == sent, "the bytes are the client's");
+}
+
+pub(crate) fn a_receive_into_a_buffer_fills_it_behind_what_it_holds(world: impl World) {
+    let mut trial = Trial::new(world);
+    let (client, connection) = trial.connection(0);
+    let sent = pattern(300_000);
+    let mut buffer = BytesMut::with_capacity(4 + sent.len() - 1000);
+    buffer.extend_from_slice(b"head");
+    let capacity = buffer.capacity();
+    let address = buffer.as_ptr();
+    let mut unsent = &sent[..];
+    while buffer.len() < capacity {
+        trial.net(Op::ReceiveInto { connection, buffer });
+        let taken = trial.world.write(client, unsent);
+        unsent = &unsent[taken..];
+        let end;
+        (buffer, end) = trial.filled(connection);
+        assert!(matches!(end, ReceiveEnd::Rearm), "{end:?}");
+    }
+    assert_eq!((buffer.capacity(), buffer.as_ptr()), (capacity, address), "it was neither moved nor made larger");
+    trial.net(Op::Receive { connection });
+    trial.write_all(client, unsent);
+    let received = capacity - 4;
+    let rest = trial.received(connection, sent.len() - received);
+    assert!(buffer[..4] == *b"head" && buffer[4..] == sent[..received] && rest == sent[received..]);
+}
+
+pub(crate) fn a_receive_into_a_buffer_gives_it_back_when_cancelled_or_at_the_end(world: impl World) {
+    let mut trial = Trial::new(world);
+    let (client, connection) = trial.connection(0);
+    let mut buffer = BytesMut::with_capacity(100);
+    buffer.extend_from_slice(b"head");
+    trial.net(Op::ReceiveInto { connection, buffer });
+    trial.settle();
+    trial.net(Op::CancelReceive { connection });
+    let (buffer, end) = trial.filled(connection);
+    assert!(buffer[..] == *b"head" && matches!(end, ReceiveEnd::Cancelled | ReceiveEnd::Rearm));
+    trial.write_all(client, b"tail");
+    trial.world.hang_up(client);
+    let (mut buffer, mut end) = (buffer, ReceiveEnd::Rearm);
+    while end == ReceiveEnd::Rearm {
+        trial.net(Op::ReceiveInto { connection, buffer });
+        (buffer, end) = trial.filled(connection);
+    }
+    assert!(buffer[..] == *b"headtail" && end == ReceiveEnd::PeerClosed, "{buffer:?} {end:?}");
+}
+
+pub(crate) fn a_receive_for_once_ends_with_the_first_bytes(world: impl World) {
+    let mut trial = Trial::new(world);
+    let (client, connection) = trial.connection(0);
+    let mut all = Vec::new();
+    for piece in [&b"first"[..], b"second"] {
+        trial.write_all(client, piece);
+        let wanted = all.len() + piece.len();
+        while all.len() < wanted {
+            trial.net(Op::ReceiveOnce { connection });
+            let end = trial.wait(|seen| match seen {
+                Seen::ReceiveEnded(_, end) => Some(*end),
+                _ => None,
+            });
+            assert_eq!(end, ReceiveEnd::Rearm);
+            trial.seen.retain_mut(|seen| match seen {
+                Seen::Received(_, data) => {
+                    all.append(data);
+                    false
+                }
+                _ => true,
+            });
+        }
+    }
+    assert_eq!(all, b"firstsecond");
 }
 
 pub(crate) fn a_send_takes_its_parts_in_order_and_leaves_out_what_is_skipped(world: impl World) {
@@ -605,6 +686,9 @@ macro_rules! contract_suite {
     ($world:expr) => {
         $crate::driver::contract::contract_suite!(@tests $world;
             bytes_arrive_in_order_in_any_split
+            a_receive_into_a_buffer_fills_it_behind_what_it_holds
+            a_receive_into_a_buffer_gives_it_back_when_cancelled_or_at_the_end
+            a_receive_for_once_ends_with_the_first_bytes
             a_send_takes_its_parts_in_order_and_leaves_out_what_is_skipped
             a_slow_reader_gets_everything_in_the_end
             the_end_of_the_peer_is_told_after_its_last_byte

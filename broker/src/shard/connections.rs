@@ -6,6 +6,7 @@
 
 use std::net::IpAddr;
 
+use bytes::BytesMut;
 use net::api::api_versions;
 use net::connection::{AnswerId, Limits, Origin};
 use net::ops::{ConnectionId, Event, ListenerId, Op, ReceiveEnd, SEND_PARTS_MAX, Send};
@@ -105,7 +106,10 @@ pub(super) struct Open {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Receive {
     Idle,
+    /// Until it is cancelled.
     Armed,
+    /// Until bytes come in.
+    Once,
     Cancelling,
 }
 
@@ -257,6 +261,7 @@ impl Shard {
             Event::AcceptEnded { listener, errno } => self.accept_ended(listener, errno),
             Event::Received { connection, data } => self.received(connection, data),
             Event::ReceiveEnded { connection, end } => self.receive_ended(connection, end),
+            Event::Filled { connection, buffer, end } => self.filled(connection, buffer, end),
             Event::Sent { send, result } => self.sent(send, result),
             Event::Closed { connection } => {
                 let ip = self.connections.remove(connection);
@@ -290,7 +295,9 @@ impl Shard {
             self.ops.net.push(Op::Discard { socket: new.socket });
             return self.connection_ended(new.peer.ip().to_canonical());
         }
-        let limits = Limits { frame_bytes_max: self.config.network.request_bytes_max as usize, ..Limits::default() };
+        let network = &self.config.network;
+        let (frame_bytes_max, direct_bytes_min) = (network.request_bytes_max as usize, network.direct_bytes_min);
+        let limits = Limits { frame_bytes_max, direct_bytes_min, ..Limits::default() };
         let key = self.connections.add(new, limits, self.now.monotonic_ns);
         self.metrics.connections_opened += 1;
         self.ops.net.push(Op::Adopt { connection: key.id, socket: new.socket });
@@ -380,15 +387,26 @@ impl Shard {
         let Some(open) = self.connections.open(id).filter(|open| !open.ended) else { return };
         match (open.receive, !open.is_stalled && open.connection.wants_receive(now_ns)) {
             (Receive::Idle, true) => {
-                open.receive = Receive::Armed;
-                self.ops.net.push(Op::Receive { connection: id });
+                let op = open.connection.next_receive();
+                open.receive = if matches!(op, Op::Receive { .. }) { Receive::Armed } else { Receive::Once };
+                self.ops.net.push(op);
             }
-            (Receive::Armed, false) => {
+            (Receive::Armed, wanted) if wanted && !open.connection.wants_other_receive() => {}
+            (Receive::Armed, _) | (Receive::Once, false) => {
                 open.receive = Receive::Cancelling;
                 self.ops.net.push(Op::CancelReceive { connection: id });
             }
             _ => {}
         }
+    }
+
+    /// A large request's buffer comes back with more of it.
+    fn filled(&mut self, id: ConnectionId, buffer: BytesMut, end: ReceiveEnd) {
+        let now_ns = self.now.monotonic_ns;
+        let Some(open) = self.connections.open(id).filter(|open| !open.ended) else { return };
+        self.metrics.received_bytes += open.connection.filled(buffer, now_ns) as u64;
+        self.take_requests(id, &[], usize::MAX);
+        self.receive_ended(id, end);
     }
 
     fn receive_ended(&mut self, id: ConnectionId, end: ReceiveEnd) {

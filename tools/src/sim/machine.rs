@@ -44,6 +44,9 @@ const STOP_TURNS_MAX: u64 = 1_000_000;
 /// Changing calls after which a recovery that is cut short ends, at the most.
 const RECOVERY_CALLS_MAX: u64 = 60;
 
+/// Requests of more than this are received straight into their buffers.
+const DIRECT_BYTES_MIN: usize = 2 << 10;
+
 /// What a node of the simulation is configured with: little of everything, so that limits are met.
 const SETTINGS: [&str; 4] = [
     "offsets.topic.num.partitions=4",
@@ -84,7 +87,8 @@ pub(super) struct Machine {
 impl Machine {
     pub(super) fn new(scenario: Scenario, mut random: Random) -> Self {
         let settings = SETTINGS.map(str::to_owned);
-        let (config, _) = NodeConfig::load(&Flags::default(), None, &settings).expect("valid settings");
+        let (mut config, _) = NodeConfig::load(&Flags::default(), None, &settings).expect("valid settings");
+        config.network.direct_bytes_min = DIRECT_BYTES_MIN;
         let world = World {
             clock: Rc::new(Clock::default()),
             disks: (0..scenario.directories)
@@ -367,5 +371,6 @@ fn what(completion: &Completion<'_>) -> u64 {
             5 << 32 | u64::from(send.connection.0) << 40 | result.unwrap_or(0) as u64
         }
         Completion::Net(Net::Closed { connection }) => 6 << 32 | u64::from(connection.0),
+        Completion::Net(Net::Filled { connection, .. }) => 8 << 32 | u64::from(connection.0),
     }
 }

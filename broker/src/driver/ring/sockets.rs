@@ -4,7 +4,8 @@ use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use io_uring::{opcode, types};
+use bytes::BytesMut;
+use io_uring::{opcode, squeue, types};
 use net::ops::{ConnectionId, Event, ListenerId, Op, ReceiveEnd, SEND_PARTS_MAX, Send, Socket};
 use socket2::{SockAddr, SockRef};
 use storage::buffer::Slice;
@@ -69,6 +70,8 @@ impl Outgoing {
 struct Connection {
     socket: OwnedFd,
     receiving: Receiving,
+    /// What the kernel receives into, where that is no provided buffer.
+    filling: Option<BytesMut>,
     sending: Option<Box<Outgoing>>,
     closing: bool,
 }
@@ -106,6 +109,8 @@ impl Sockets {
             }
             Op::Adopt { connection, socket } => self.adopt(connection, socket),
             Op::Receive { connection } => self.receive(connection, queue),
+            Op::ReceiveOnce { connection } => self.receive_once(connection, queue),
+            Op::ReceiveInto { connection, buffer } => self.receive_into(connection, buffer, queue),
             Op::CancelReceive { connection } => self.cancel_receive(connection, queue),
             Op::Send(send) => self.send(send, queue),
             Op::Close { connection } => self.close(connection, queue, ready),
@@ -136,17 +141,50 @@ impl Sockets {
         }
         let slot = &mut self.connections[index];
         assert!(slot.connection.is_none(), "a number is reused after Closed only");
-        slot.connection =
-            Some(Connection { socket: own(socket), receiving: Receiving::Idle, sending: None, closing: false });
+        slot.connection = Some(Connection {
+            socket: own(socket),
+            receiving: Receiving::Idle,
+            filling: None,
+            sending: None,
+            closing: false,
+        });
     }
 
-    fn receive(&mut self, id: ConnectionId, queue: &mut Queue) {
+    /// A connection whose receive is armed now.
+    fn armed(&mut self, id: ConnectionId) -> (&mut Connection, u32) {
         let (connection, generation) = self.connection(id);
         assert!(connection.receiving == Receiving::Idle && !connection.closing, "one receive is armed at a time");
         connection.receiving = Receiving::Armed;
+        (connection, generation)
+    }
+
+    fn receive(&mut self, id: ConnectionId, queue: &mut Queue) {
+        let (connection, generation) = self.armed(id);
         let entry = opcode::RecvMulti::new(types::Fd(connection.socket.as_raw_fd()), buffers::GROUP).build();
         // SAFETY: the buffers of the group are registered, and they and the socket are held until nothing is in
         // flight.
+        unsafe { queue.push(entry, Key::new(Kind::Receive, generation, id.0)) }
+    }
+
+    fn receive_once(&mut self, id: ConnectionId, queue: &mut Queue) {
+        let (connection, generation) = self.armed(id);
+        let socket = types::Fd(connection.socket.as_raw_fd());
+        let entry = opcode::Recv::new(socket, std::ptr::null_mut(), 0).buf_group(buffers::GROUP).build();
+        let entry = entry.flags(squeue::Flags::BUFFER_SELECT);
+        // SAFETY: as for a receive that stays armed.
+        unsafe { queue.push(entry, Key::new(Kind::Receive, generation, id.0)) }
+    }
+
+    fn receive_into(&mut self, id: ConnectionId, mut buffer: BytesMut, queue: &mut Queue) {
+        let (connection, generation) = self.armed(id);
+        let room = buffer.spare_capacity_mut();
+        assert!(!room.is_empty(), "a buffer to receive into has room");
+        let length = u32::try_from(room.len()).unwrap_or(u32::MAX);
+        let socket = types::Fd(connection.socket.as_raw_fd());
+        let entry = opcode::Recv::new(socket, room.as_mut_ptr().cast(), length).build();
+        connection.filling = Some(buffer);
+        // SAFETY: the buffer's memory does not move with it, and it and the socket stay in the connection until the
+        // completion is taken; nobody else touches the buffer meanwhile.
         unsafe { queue.push(entry, Key::new(Kind::Receive, generation, id.0)) }
     }
 
@@ -233,7 +271,15 @@ impl Sockets {
 
     pub(super) fn received(&mut self, arrival: Arrival, each: Each<'_>) {
         let id = ConnectionId(arrival.key.index);
-        let closing = self.current(arrival).closing;
+        let connection = self.current(arrival);
+        let closing = connection.closing;
+        let filled = connection.filling.take().map(|mut buffer| {
+            let length = buffer.len() + usize::try_from(arrival.result).unwrap_or(0);
+            // SAFETY: the kernel says that it has written so many bytes behind those there were, within the capacity that it
+            // was told.
+            unsafe { buffer.set_len(length) };
+            buffer
+        });
         if let Some(buffer) = arrival.buffer() {
             if arrival.result > 0 && !closing {
                 let data = self.buffers.received(buffer, arrival.result as usize);
@@ -254,11 +300,16 @@ impl Sockets {
             errno => ReceiveEnd::Failed(errno),
         };
         connection.receiving = Receiving::Idle;
-        if !closing {
-            each(Completion::Net(Event::ReceiveEnded { connection: id, end }));
-        } else if self.finish_close(id) {
-            each(Completion::Net(Event::Closed { connection: id }));
+        if closing {
+            if self.finish_close(id) {
+                each(Completion::Net(Event::Closed { connection: id }));
+            }
+            return;
         }
+        each(Completion::Net(match filled {
+            Some(buffer) => Event::Filled { connection: id, buffer, end },
+            None => Event::ReceiveEnded { connection: id, end },
+        }));
     }
 
     pub(super) fn sent(&mut self, arrival: Arrival, each: Each<'_>) {

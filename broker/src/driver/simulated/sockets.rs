@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use bytes::BytesMut;
 use net::ops::{ConnectionId, Event, ListenerId, Op, ReceiveEnd, SEND_PARTS_MAX, Send, Socket};
 use storage::buffer::Slice;
 use storage::simulated::Random;
@@ -53,6 +54,8 @@ impl Weather {
 enum Receiving {
     Idle,
     Armed,
+    /// Until bytes have come in.
+    Once,
     /// A cancel has been asked for and takes effect at this time; until then the receive goes on, or ends by itself.
     Cancelled {
         at: u64,
@@ -74,6 +77,8 @@ struct Outgoing {
 struct Connection {
     socket: Socket,
     receiving: Receiving,
+    /// What is received into, by a receive that asked for it.
+    filling: Option<BytesMut>,
     sending: Option<Outgoing>,
     /// The close takes effect at this time.
     closing_at: Option<u64>,
@@ -116,19 +121,21 @@ impl Sockets {
                 }
             }
             Op::Adopt { connection, socket } => {
-                let adopted = Connection { socket, receiving: Receiving::Idle, sending: None, closing_at: None };
+                let receiving = Receiving::Idle;
+                let adopted = Connection { socket, receiving, filling: None, sending: None, closing_at: None };
                 let previous = self.connections.insert(connection, adopted);
                 assert!(previous.is_none(), "a number is reused after Closed only");
             }
-            Op::Receive { connection } => {
-                let connection = self.open(connection);
-                assert_eq!(connection.receiving, Receiving::Idle, "one receive is armed at a time");
-                connection.receiving = Receiving::Armed;
+            Op::Receive { connection } => self.arm(connection, Receiving::Armed, None),
+            Op::ReceiveOnce { connection } => self.arm(connection, Receiving::Once, None),
+            Op::ReceiveInto { connection, buffer } => {
+                assert!(buffer.capacity() > buffer.len(), "a buffer to receive into has room");
+                self.arm(connection, Receiving::Once, Some(buffer));
             }
             Op::CancelReceive { connection } => {
                 let at = self.soon(now);
                 let connection = self.open(connection);
-                if connection.receiving == Receiving::Armed {
+                if matches!(connection.receiving, Receiving::Armed | Receiving::Once) {
                     connection.receiving = Receiving::Cancelled { at };
                 }
             }
@@ -139,6 +146,13 @@ impl Sockets {
             }
             Op::Discard { socket } => network.node_close(now, socket),
         }
+    }
+
+    fn arm(&mut self, id: ConnectionId, receiving: Receiving, filling: Option<BytesMut>) {
+        let connection = self.open(id);
+        assert_eq!(connection.receiving, Receiving::Idle, "one receive is armed at a time");
+        connection.receiving = receiving;
+        connection.filling = filling;
     }
 
     fn soon(&mut self, now: u64) -> u64 {
@@ -247,11 +261,17 @@ impl Sockets {
                 let split = self.random.chance(self.weather.split_per_million);
                 let bytes_max = if split { 1 + self.random.index(RECEIVE_BYTES_MAX) } else { RECEIVE_BYTES_MAX };
                 let bytes_max = if split && self.random.index(2) == 0 { 1 + bytes_max % 7 } else { bytes_max };
+                let room = connection.filling.as_ref().map(|buffer| buffer.capacity() - buffer.len());
                 self.received.clear();
+                let bytes_max = bytes_max.min(room.unwrap_or(usize::MAX));
                 network.borrow_mut().node_read(now, socket, bytes_max, &mut self.received);
                 if !self.received.is_empty() {
-                    each(Event::Received { connection: id, data: &self.received });
-                    end = rearm.then_some(ReceiveEnd::Rearm);
+                    match &mut connection.filling {
+                        Some(buffer) => buffer.extend_from_slice(&self.received),
+                        None => each(Event::Received { connection: id, data: &self.received }),
+                    }
+                    let is_over = rearm || connection.receiving == Receiving::Once || room.is_some();
+                    end = is_over.then_some(ReceiveEnd::Rearm);
                 }
             }
         }
@@ -266,7 +286,10 @@ impl Sockets {
             .or(cancelled.then_some(ReceiveEnd::Cancelled));
         if let Some(end) = end {
             connection.receiving = Receiving::Idle;
-            each(Event::ReceiveEnded { connection: id, end });
+            each(match connection.filling.take() {
+                Some(buffer) => Event::Filled { connection: id, buffer, end },
+                None => Event::ReceiveEnded { connection: id, end },
+            });
         }
     }
 
@@ -291,7 +314,7 @@ impl Connection {
         let receive = match self.receiving {
             _ if self.closing_at.is_some() => None,
             Receiving::Idle => None,
-            Receiving::Armed => network.node_next_at(self.socket),
+            Receiving::Armed | Receiving::Once => network.node_next_at(self.socket),
             Receiving::Cancelled { at } => Some(network.node_next_at(self.socket).map_or(at, |data| data.min(at))),
         };
         let send = self.sending.as_ref().filter(|_| self.closing_at.is_none()).and_then(|outgoing| {
