@@ -188,6 +188,11 @@ impl Index {
         Some(self.place(above))
     }
 
+    /// The places where it says that a batch starts, in order.
+    pub(crate) fn places(&self) -> impl Iterator<Item = Position> {
+        (1..=self.entries.len()).map(|above| self.place(above))
+    }
+
     /// The place of the entry before the `above`th, or the segment's start.
     fn place(&self, above: usize) -> Position {
         match above.checked_sub(1).map(|at| self.entries[at]) {

@@ -8,7 +8,7 @@
 //! | what makes the journal short | [`checkpoint`] |
 //! | from files to stores at a start | [`recovery`], [`disk`] |
 //! | record batches | [`batch`], [`record`], [`builder`], [`compression`], [`validate`] |
-//! | stored bytes that may be damaged | [`verify`] |
+//! | stored bytes that may be damaged | [`verify`], [`filler`] |
 //! | what a log remembers | [`producers`], [`epochs`], [`index`] |
 //! | memory and I/O as data | [`buffer`], [`io`], [`simulated`] |
 //! | the last record of each key | `compaction`, `store::compaction` |
@@ -23,6 +23,7 @@ pub mod compression;
 pub mod disk;
 pub mod epochs;
 pub mod error;
+pub mod filler;
 pub mod index;
 pub mod io;
 pub mod journal;

@@ -15,6 +15,7 @@ mod carry;
 mod checkpoints;
 mod found;
 mod identity;
+mod repair;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -30,6 +31,7 @@ use crate::segment::segment_path;
 use crate::store::{self, Store};
 
 pub use identity::{CLUSTER_ID_BYTES_MAX, FILE as IDENTITY_FILE, Identity};
+pub use repair::{DAMAGED_DIRECTORY, Finding, Remedy};
 
 use found::{At, Found};
 

@@ -81,6 +81,7 @@ fn every_command_has_help_with_examples() {
         "top",
         "log dump",
         "log verify",
+        "log repair",
         "completion",
     ] {
         let arguments: Vec<&str> = command.split(' ').chain(["--help"]).collect();
@@ -351,6 +352,17 @@ fn a_sound_segment_is_verified_and_a_damaged_one_named_with_its_position() {
         let expected = format!("{file}: position {}: the CRC is ", first.len());
         assert!(stderr(&output).contains(&expected), "{codec}: {}", stderr(&output));
     }
+}
+
+#[test]
+fn only_a_data_directory_is_repaired() {
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let path = directory.path().display().to_string();
+    let output = run(&["log", "repair", "--yes", &path]);
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).contains("is not a skein data directory"), "{}", stderr(&output));
+    assert_eq!(std::fs::read_dir(&path).expect("readable").count(), 0, "nothing was made");
+    assert_eq!(code(&run(&["log", "repair", "--yes", "--dry-run", &path])), 2);
 }
 
 #[test]

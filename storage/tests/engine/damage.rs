@@ -20,7 +20,7 @@ fn written(root: &Path) -> PathBuf {
     extents.map(|entry| entry.expect("readable").path()).min().expect("one at least")
 }
 
-fn flip(path: &Path, position: usize) {
+pub(crate) fn flip(path: &Path, position: usize) {
     let mut bytes = fs::read(path).expect("readable");
     bytes[position] ^= 1;
     fs::write(path, bytes).expect("writable");
@@ -47,7 +47,7 @@ fn a_torn_last_group_is_the_end_of_the_journal() {
 }
 
 /// A log of `count` batches of one record of `bytes` bytes each, in segments of at least 1 MiB, all of it on disk.
-fn stored(root: &Path, count: usize, bytes: usize) -> Node {
+pub(crate) fn stored(root: &Path, count: usize, bytes: usize) -> Node {
     let mut node = Node::start(root, 1);
     let log = node.attach(1, config());
     for at in 0..count {
@@ -72,7 +72,7 @@ fn read_at(node: &mut Node, offset: i64, max_bytes: usize) -> Read {
 }
 
 /// Reads on from the first offset as a consumer does that seeks over each error by one: the offsets that it cannot have.
-fn offsets_lost(node: &mut Node, count: i64, max_bytes: usize) -> Vec<i64> {
+pub(crate) fn offsets_lost(node: &mut Node, count: i64, max_bytes: usize) -> Vec<i64> {
     let (mut offset, mut lost) = (0, Vec::new());
     while offset < count {
         match read_at(node, offset, max_bytes) {
@@ -90,7 +90,7 @@ fn offsets_lost(node: &mut Node, count: i64, max_bytes: usize) -> Vec<i64> {
     lost
 }
 
-fn first_segment(root: &Path) -> PathBuf {
+pub(crate) fn first_segment(root: &Path) -> PathBuf {
     root.join("logs/topic-0.1/00000000000000000000.log")
 }
 

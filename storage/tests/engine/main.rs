@@ -8,6 +8,7 @@ mod faults;
 mod large;
 mod node;
 mod recompress;
+mod repair;
 mod restart;
 mod retention;
 mod search;

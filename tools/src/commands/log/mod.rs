@@ -1,3 +1,4 @@
+mod repair;
 mod scan;
 
 use std::fs;
@@ -47,6 +48,18 @@ Examples:
   skein log verify /var/lib/kafka/orders-0
   skein log verify --output json /var/lib/kafka | jq '.[] | select(.ok | not)'")]
     Verify(VerifyArgs),
+    /// Repair damaged segments of a stopped node
+    #[command(after_help = "\
+Looks at every segment of a data directory, with what the node's checkpoint and journal say of it, and tells of each damaged
+place what can be done. With --yes a marker takes the place of damaged batches: positions, offsets and indexes stay as they
+are, and consumers go on behind it. The damaged bytes are kept in DIR/damaged. A file restored from a copy is better: it
+loses nothing. Refused while a node runs on the directory. Exit code 1 if damage is left.
+
+Examples:
+  skein log repair /var/lib/skein
+  skein log repair --yes /var/lib/skein
+  skein log repair --output json /var/lib/skein | jq '.[].file'")]
+    Repair(repair::RepairArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -77,6 +90,7 @@ pub(super) fn run(command: Command) -> Outcome {
     match command {
         Command::Dump(args) => dump(&args),
         Command::Verify(args) => verify(&args),
+        Command::Repair(args) => repair::repair(&args),
     }
 }
 
@@ -302,7 +316,7 @@ fn verify(args: &VerifyArgs) -> Outcome {
     }
     Err(Failure::with_remedy(
         format!("{} of {} damaged", damaged, count(files.len(), "file")),
-        "fetch the damaged partitions again from a replica or a copy; what lies before the position is sound",
+        "restore the files from a copy; skein log repair tells what else can be done",
     ))
 }
 
