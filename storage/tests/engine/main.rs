@@ -6,6 +6,7 @@ mod damage;
 #[cfg(feature = "planted-faults")]
 mod faults;
 mod large;
+mod limits;
 mod node;
 mod recompress;
 mod repair;

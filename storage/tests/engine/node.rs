@@ -29,12 +29,22 @@ struct Files {
     failures: u32,
     /// No write finds room.
     is_full: bool,
+    /// The error of everything that would change the file system.
+    refusal: Option<i32>,
     /// Bytes of every file that cannot be read.
     unreadable: Range<u64>,
 }
 
 impl Files {
     fn execute(&mut self, root: &Path, op: Op) -> std::io::Result<Done> {
+        let changes = match &op {
+            Op::Open { path, mode, .. } => mode.create && !root.join(path).exists(),
+            Op::Close { .. } | Op::Read { .. } | Op::MeasureVolume => false,
+            _ => true,
+        };
+        if let Some(errno) = self.refusal.filter(|_| changes) {
+            return Err(std::io::Error::from_raw_os_error(errno));
+        }
         match op {
             Op::Open { file, path, mode } => {
                 let opened = OpenOptions::new()
@@ -155,6 +165,11 @@ impl Node {
     /// Lets the shard's next synced writes fail.
     pub(crate) fn fail_synced_writes(&mut self, shard: usize, count: u32) {
         self.files[shard].failures = count;
+    }
+
+    /// Lets everything that would change the shard's file system fail with `errno`, until it is told otherwise.
+    pub(crate) fn refuse_changes(&mut self, shard: usize, errno: Option<i32>) {
+        self.files[shard].refusal = errno;
     }
 
     /// Fills the shard's disk.

@@ -173,4 +173,32 @@ fn a_full_directory_refuses_its_appends_until_there_is_room_and_the_others_go_on
     world.machine.disks[1].borrow_mut().set_faults(Faults::NONE);
     world.pass_ms(3000);
     assert_eq!(client.produce(&mut world, "spread", other[0], 100).0, 0);
+
+    // A start needs some room.
+    let used_bytes = world.machine.disks[1].borrow().used_bytes();
+    world.machine.disks[1].borrow_mut().set_faults(Faults { capacity_bytes: used_bytes, ..Faults::NONE });
+    let mut world = world.restart(1, &[], options());
+    let mut client = world.connect();
+    assert_eq!(client.produce(&mut world, "spread", other[0], 100).0, STORAGE_ERROR);
+    assert_eq!(client.produce(&mut world, "spread", first[0], 100).0, 0);
+}
+
+#[test]
+fn directories_that_do_not_belong_together_are_refused() {
+    let disks = |world: &World| world.machine.disks.clone();
+    let mut another = World::start_with(&[Faults::NONE, Faults::NONE, Faults::NONE], 1, &[], options());
+    another.pass_ms(1000);
+    let (one, other) = (disks(&node().0), disks(&another));
+    one.iter().chain(&other).for_each(|disk| disk.borrow_mut().close_all());
+    let refusal = World::refusal(&[&one[0], &other[1]]);
+    assert!(refusal.contains("/disk0 and /disk1 belong to different nodes"), "{refusal}");
+    let refusal = World::refusal(&[&one[0], &other[0]]);
+    assert!(refusal.contains("belong to different nodes"), "{refusal}");
+    let refusal = World::refusal(&[&one[1]]);
+    assert!(refusal.contains("/disk0 belongs to a node whose metadata lies in another directory"), "{refusal}");
+    let refusal = World::refusal(&[&one[1], &one[0], &one[1]]);
+    assert!(refusal.contains("are one directory"), "{refusal}");
+    one[0].borrow_mut().set_faults(GONE);
+    let refusal = World::refusal(&[&one[0], &one[1]]);
+    assert!(refusal.contains("name that one, too") && refusal.contains("/disk0 cannot be read"), "{refusal}");
 }

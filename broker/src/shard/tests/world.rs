@@ -96,8 +96,25 @@ impl World {
         Self::boot(machine, shards, settings, options)
     }
 
+    /// Why no node starts on these disks.
+    pub(super) fn refusal(disks: &[&Rc<RefCell<Disk>>]) -> String {
+        let (config, _) = NodeConfig::load(&Flags::default(), None, &[]).expect("defaults");
+        let plan = Plan { config: Arc::new(config), shards: 1, listeners: Arc::new(Vec::new()), seed: 1, ready: None };
+        let disks: Vec<Blocking> = disks.iter().map(|&disk| Blocking::new(Rc::clone(disk))).collect();
+        let found = disks.iter().enumerate().map(|(number, disk)| Found {
+            path: format!("/disk{number}").into(),
+            disk: Ok(disk),
+            options: store::Options::default(),
+        });
+        match assemble(found.collect(), plan) {
+            Ok(_) => panic!("a node starts on these"),
+            Err(error) => error.to_string(),
+        }
+    }
+
     fn boot(machine: simulated::World, shards: usize, settings: &[&str], options: store::Options) -> Self {
-        let mut random = Random::new(machine.clock.monotonic_ns() + 2);
+        // Another start, or a node with another number of disks, draws other numbers.
+        let mut random = Random::new(machine.clock.monotonic_ns() + machine.disks.len() as u64);
         machine.network.borrow_mut().listen(ListenerId(0));
         let settings: Vec<String> =
             settings.iter().copied().chain(["offsets.topic.num.partitions=2"]).map(str::to_owned).collect();
