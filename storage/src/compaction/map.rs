@@ -68,6 +68,11 @@ impl OffsetMap {
         self.slots.len() * SLOT_BYTES
     }
 
+    /// Keys that it takes.
+    pub(crate) fn capacity(&self) -> usize {
+        self.used_max
+    }
+
     /// Keys in it.
     pub(crate) fn len(&self) -> usize {
         self.used
@@ -150,6 +155,14 @@ mod tests {
         assert_eq!(map.latest(), Some(1_089));
         map.put(&1_000_i64.to_le_bytes(), 1_095).expect("a key it has needs no room");
         assert_eq!(map.get(&1_000_i64.to_le_bytes()), Some(1_095));
+    }
+
+    #[test]
+    fn fifty_million_keys_take_four_passes_within_256_mib() {
+        // The memory is zeroed by the system when it is touched, which it is not here.
+        let map = OffsetMap::new(shape(50_000_000, 256 << 20));
+        assert!(map.bytes() <= 256 << 20);
+        assert_eq!(50_000_000_usize.div_ceil(map.capacity()), 4);
     }
 
     #[test]

@@ -265,3 +265,38 @@ fn a_compacted_log_is_smaller_and_survives_restarts() {
     let files = std::fs::read_dir(logs).expect("there").count();
     assert!(files < 20, "{files} files are left");
 }
+
+#[test]
+fn a_log_with_more_keys_than_memory_takes_several_passes() {
+    const KEYS: u32 = 20_000;
+    let directory = TempDir::new().expect("a directory");
+    // 4,096 slots, of which nine tenths are used.
+    let settings = Settings { dedupe_bytes: 64 << 10, ..Settings::default() };
+    let options = Options { compaction: settings, ..options() };
+    let mut node = Node::try_start(directory.path(), 1, &options).expect("sound");
+    let at = node.attach(5, config(256 << 10));
+    for round in 0..2_u32 {
+        for first in (0..KEYS).step_by(500) {
+            let mut builder = BatchBuilder::new(BatchOptions::default());
+            for key in first..first + 500 {
+                let (key, value) = (key.to_be_bytes(), round.to_be_bytes());
+                let timestamp = node.now.wall_ms;
+                let record = NewRecord { timestamp, key: Some(&key), value: Some(&value), headers: &[] };
+                builder.append(&record).expect("small");
+            }
+            assert!(matches!(node.append(at, &builder.finish()), Append::Appended { .. }));
+        }
+    }
+    // What follows closes the segment.
+    assert!(matches!(node.append(at, &crate::node::keyed(300_000)), Append::Appended { .. }));
+    node.settle();
+    let compaction = node.stores[0].metrics(0).compaction;
+    assert!(compaction.counted.passes >= u64::from(2 * KEYS / 3_686), "{compaction:?}");
+    assert_eq!((compaction.memory_bytes, compaction.dirtiest_millionths), (0, 0), "nothing is left to do");
+    let mut last = BTreeMap::new();
+    for (offset, seen) in records_of(&node.read_all(at, 0)) {
+        assert!(last.insert(seen.key, (offset, seen.value)).is_none(), "offset {offset} has a key that was there");
+    }
+    assert_eq!(last.len(), KEYS as usize + 1);
+    assert!((0..KEYS).all(|key| last[&key.to_be_bytes()[..]].1.as_deref() == Some(&1_u32.to_be_bytes()[..])));
+}

@@ -288,6 +288,15 @@ pub(crate) fn batch(records: usize, bytes: usize, timestamp: i64) -> Vec<u8> {
     built(BatchOptions::default(), records, bytes, timestamp)
 }
 
+/// A batch of one record with a key and a value of `bytes`.
+pub(crate) fn keyed(bytes: usize) -> Vec<u8> {
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    let value = vec![7; bytes];
+    let record = NewRecord { timestamp: START_MS, key: Some(b"key"), value: Some(&value), headers: &[] };
+    builder.append(&record).expect("small");
+    builder.finish()
+}
+
 pub(crate) fn compressed(codec: Codec, records: usize, bytes: usize, timestamp: i64) -> Vec<u8> {
     built(BatchOptions { codec, ..BatchOptions::default() }, records, bytes, timestamp)
 }

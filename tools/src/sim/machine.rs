@@ -48,11 +48,15 @@ const RECOVERY_CALLS_MAX: u64 = 60;
 const DIRECT_BYTES_MIN: usize = 2 << 10;
 
 /// What a node of the simulation is configured with: little of everything, so that limits are met.
-const SETTINGS: [&str; 4] = [
+const SETTINGS: [&str; 7] = [
     "offsets.topic.num.partitions=4",
     "auto.create.topics.enable=false",
     "group.min.session.timeout.ms=100",
     "quota.window.num=2",
+    // Committed offsets are compacted all the time: segments are closed at this age.
+    "log.cleaner.max.compaction.lag.ms=200",
+    "log.cleaner.min.cleanable.ratio=0",
+    "log.cleaner.dedupe.buffer.size=2097152",
 ];
 
 struct Running {

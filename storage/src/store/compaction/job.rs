@@ -481,6 +481,7 @@ impl Store {
                 log = %job.id,
                 up_to = job.end,
                 keys = job.map.len(),
+                keys_max = job.map.capacity(),
                 read_bytes = job.read_bytes,
                 written_bytes = job.written_bytes,
                 "a log was compacted"
