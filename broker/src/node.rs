@@ -1,5 +1,7 @@
 //! A node from its configuration to a clean stop: checks, listeners, recovery, shards, signals.
 
+mod memory;
+
 use std::fmt;
 use std::io::Read as _;
 use std::net::{TcpListener, ToSocketAddrs as _};
@@ -20,10 +22,6 @@ use crate::metadata::Image;
 use crate::pump;
 use crate::shard::connections::ListenerInfo;
 use crate::shard::{Ready, Shard};
-
-/// Memory that a node uses unless told otherwise (`skein.memory`), in bytes: enough for full speed on a few cores,
-/// little enough for a laptop.
-const MEMORY_DEFAULT_BYTES: u64 = 512 << 20;
 
 /// The share of a shard's memory for records that are not in segments yet.
 const TAIL_SHARE: u64 = 2;
@@ -320,14 +318,14 @@ fn sync_all_works(root: &Path) -> bool {
 
 fn store_options(config: &NodeConfig, share: Share, root: &Path, direct: bool) -> store::Options {
     let stores = share.shards * share.directories;
-    let memory = config.memory_bytes.unwrap_or(MEMORY_DEFAULT_BYTES) / stores;
+    let memory = config.memory_bytes.unwrap_or_else(|| memory::default_bytes(share.shards)) / stores;
     let files = share.open_files.saturating_sub(RESERVED_FILES) / 4 / stores;
     let defaults = store::Options::default();
     #[allow(clippy::needless_update, reason = "there is one more field where faults are planted")]
     store::Options {
         tail_bytes: (memory / TAIL_SHARE) as usize,
         buffer_bytes: (memory / TAIL_SHARE) as usize,
-        scrub_bytes_per_second: config.scrub_bytes_per_second / stores,
+        scrub_bytes_per_second: config.scrub_bytes_per_second / share.shards,
         expiry_interval_ns: config.retention_check_interval_ms.saturating_mul(1_000_000),
         open_files_max: (files as usize).clamp(16, defaults.open_files_max),
         direct,

@@ -207,8 +207,9 @@ pub(super) static SUPPORTED: &[Definition] = &[
     Definition::new("skein.durability", String, Some("durable"), OneOf(&["durable", "cached"]), High)
         .doc("Default of the topics' skein.durability."),
     Definition::new("skein.memory", Long, None, AtLeast(64 << 20), High).doc(
-        "Bytes of memory the node may use for data on its way in and out, shared evenly by its shards; by \
-             default chosen from the machine's memory.",
+        "Bytes of memory for records on their way to segments and for reads from disk, half each, shared evenly by the \
+             shards and data directories; by default 256 MiB for each shard, and never more than a quarter of the machine's \
+             memory or the container's.",
     ),
     Definition::new("skein.scrub.bytes.per.second", Long, Some("4194304"), AtLeast(0), Medium).dynamic().doc(
         "How fast closed segments are read again to find damage before a consumer does, in bytes a second of each data \
