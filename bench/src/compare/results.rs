@@ -215,7 +215,9 @@ impl Series {
         add("stolen_percent", 100.0 * outcome.stolen);
         add("other_work_percent", 100.0 * other_work(outcome));
         if self.timeline.is_empty() {
-            self.timeline = outcome.intervals.iter().map(point).collect();
+            // The last second may not be a whole one.
+            let whole = outcome.elapsed.as_secs() as usize;
+            self.timeline = outcome.intervals.iter().take(whole).map(point).collect();
         }
     }
 

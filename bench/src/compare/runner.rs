@@ -182,7 +182,7 @@ impl Comparison<'_> {
             let scratch = Scratch::new(&self.settings.directory, &name)?;
             self.settings.prepare(&contestant.server, scratch.path())?;
             let server = self.settings.start(&contestant.server, scratch.path())?;
-            (self.say)(&format!("{} runs on {}", contestant.title, server.address));
+            (self.say)(&format!("{} runs on {}", title_of(&contestant.server), server.address));
             let length = match contestant.server {
                 ServerKind::Skein => self.settings.jvm_warm_up.min(Duration::from_secs(3)),
                 ServerKind::Kafka | ServerKind::Other(_) => self.settings.jvm_warm_up,

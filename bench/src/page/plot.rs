@@ -8,12 +8,13 @@ use std::ops::Range;
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 use plotters::prelude::*;
 
-const SIZE: (u32, u32) = (660, 340);
+/// About what a plot has on a page, so that its text is as large as that around it.
+const SIZE: (u32, u32) = (460, 270);
 
 /// How an axis maps values, and what is written at its ticks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scale {
-    /// Evenly from 0.
+    /// Evenly from 0, in whole steps.
     Linear,
     /// Powers of ten.
     Log,
@@ -50,7 +51,7 @@ impl Scale {
     fn ticks(self, (low, high): (f64, f64)) -> Vec<f64> {
         match self {
             Self::Linear => {
-                let step = nice_step(high / 6.0);
+                let step = nice_step((high / 6.0).max(1.0));
                 (0..).map(|index| low + f64::from(index) * step).take_while(|&place| place <= high).collect()
             }
             Self::Log | Self::LogMicroseconds => (low as i32..=high as i32).map(f64::from).collect(),
@@ -63,7 +64,7 @@ impl Scale {
 
     fn label(self, place: f64) -> String {
         match self {
-            Self::Linear => crate::diff::number(place).trim_end_matches(".00").to_owned(),
+            Self::Linear => format!("{place:.0}"),
             Self::Log => power(place),
             Self::LogMicroseconds if place < 3.0 => format!("{} µs", power(place)),
             Self::LogMicroseconds if place < 6.0 => format!("{} ms", power(place - 3.0)),
@@ -157,9 +158,9 @@ impl Plot {
         let root = SVGBackend::with_string(text, SIZE).into_drawing_area();
         let mut chart = ChartBuilder::on(&root)
             .margin(8)
-            .margin_right(28)
-            .x_label_area_size(44)
-            .y_label_area_size(66)
+            .margin_right(24)
+            .x_label_area_size(40)
+            .y_label_area_size(62)
             .build_cartesian_2d(Axis { scale: x, range: x_range }, Axis { scale: y, range: y_range })?;
         let ink = RGBColor(71, 85, 105);
         chart
@@ -167,8 +168,8 @@ impl Plot {
             .light_line_style(TRANSPARENT)
             .bold_line_style(RGBColor(226, 232, 240))
             .axis_style(RGBColor(148, 163, 184))
-            .label_style(("sans-serif", 13).into_font().color(&ink))
-            .axis_desc_style(("sans-serif", 13).into_font().color(&ink))
+            .label_style(("sans-serif", 12).into_font().color(&ink))
+            .axis_desc_style(("sans-serif", 12).into_font().color(&ink))
             .x_desc(self.x.1)
             .y_desc(self.y.1)
             .draw()?;
@@ -198,7 +199,7 @@ mod tests {
         assert_eq!(labels(Scale::LogMicroseconds, (1.0, 4.0)), ["10 µs", "100 µs", "1 ms", "10 ms"]);
         assert_eq!(labels(Scale::Percentile, (0.0, 3.4)), ["0 %", "50 %", "90 %", "99 %", "99.9 %"]);
         assert_eq!(labels(Scale::Log, (2.0, 6.0)), ["100", "1k", "10k", "100k", "1M"]);
-        assert_eq!(labels(Scale::Linear, (0.0, 10.5)), ["0", "2", "4", "6", "8", "10.0"]);
+        assert_eq!(labels(Scale::Linear, (0.0, 10.5)), ["0", "2", "4", "6", "8", "10"]);
     }
 
     #[test]

@@ -146,7 +146,9 @@ pub(super) fn overview(results: &Results) -> Table {
                 })
                 .collect();
             if is_fit && ratios.iter().any(|cell| !cell.text.is_empty()) {
-                let mut row = vec![name(&scenario.title), name(title)];
+                // A scenario is named once.
+                let is_named = table.rows.iter().any(|row| row[0].text == scenario.title);
+                let mut row = vec![name(if is_named { "" } else { &scenario.title }), name(title)];
                 row.extend(ratios);
                 table.rows.push(row);
             }
