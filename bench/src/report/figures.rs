@@ -4,21 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use crate::stats::{self, Summary};
+
 /// The values of each figure, one from each round.
 #[derive(Debug, Default)]
 pub struct Figures {
     values: BTreeMap<String, Vec<f64>>,
-}
-
-/// A figure over all rounds.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Summary {
-    /// The least value.
-    pub min: f64,
-    /// The median; of an even number of values the mean of the two in the middle.
-    pub median: f64,
-    /// The greatest value.
-    pub max: f64,
 }
 
 impl Figures {
@@ -36,13 +27,7 @@ impl Figures {
     /// A figure over all rounds, if it was measured.
     #[must_use]
     pub fn summary(&self, name: &str) -> Option<Summary> {
-        let mut sorted = self.values.get(name)?.clone();
-        sorted.sort_by(f64::total_cmp);
-        let (min, max) = (*sorted.first()?, *sorted.last()?);
-        let middle = sorted.len() / 2;
-        let median =
-            if sorted.len() % 2 == 1 { sorted[middle] } else { f64::midpoint(sorted[middle - 1], sorted[middle]) };
-        Some(Summary { min, median, max })
+        stats::summary(self.values.get(name)?)
     }
 
     /// All values.
@@ -61,12 +46,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_is_the_middle() {
+    fn a_figure_is_summed_up_over_all_rounds() {
         let mut figures = Figures::default();
         assert_eq!(figures.summary("a"), None);
-        [3.0, 1.0].iter().for_each(|&value| figures.record("a", value));
-        assert_eq!(figures.summary("a"), Some(Summary { min: 1.0, median: 2.0, max: 3.0 }));
-        figures.record("a", 1.5);
+        [3.0, 1.0, 1.5].iter().for_each(|&value| figures.record("a", value));
         assert_eq!(figures.summary("a"), Some(Summary { min: 1.0, median: 1.5, max: 3.0 }));
         assert_eq!(figures.last("a"), Some(1.5));
     }

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::figures::Summary;
 use super::throughput::CASES;
 use super::{Figures, Lane, Report};
+use crate::stats::Summary;
 
 /// What was aimed at first, as times the echo server's CPU for each request.
 const AIM_TIMES_ECHO: f64 = 3.0;

@@ -367,7 +367,7 @@ fn outcome(outcome: &Outcome, with_server: bool) -> Value {
         "refused": outcome.refused, "checked_records": outcome.checked,
         "payload_bytes": outcome.payload_bytes, "requests_per_second": outcome.requests_per_second(),
         "latency_us": percentiles(&outcome.latency),
-        "reads": reads, "stolen_share": outcome.stolen,
+        "reads": reads, "stolen_share": outcome.stolen, "load_cpu_seconds": outcome.load.cpu.as_secs_f64(),
         "server_cpu_us_per_request": server(outcome.cpu_us_per_request()),
         "server_cpu_s_per_gib": server(outcome.cpu_s_per_gib(outcome.payload_bytes)),
         "server_context_switches": with_server.then_some(outcome.server.context_switches),
@@ -417,6 +417,8 @@ fn sentences(runs: &Runs, with_server: bool) -> String {
         }
         text += &format!("{switches:.2} context switches a request");
     }
+    let busy = 100.0 * outcome.load.cpu.as_secs_f64() / outcome.elapsed.as_secs_f64();
+    text += &format!("\nthe load itself had {busy:.0} % of a CPU");
     text.trim_start_matches('\n').to_owned()
 }
 
