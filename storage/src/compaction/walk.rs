@@ -17,7 +17,7 @@ pub(crate) struct Walk {
 
 enum Source {
     Plain { body: Body<Slice>, at: usize },
-    Compressed { decompressor: Decompressor<Body<Slice>>, pending: Vec<u8>, at: usize },
+    Compressed { decompressor: Box<Decompressor<Body<Slice>>>, pending: Vec<u8>, at: usize },
 }
 
 impl Walk {
@@ -28,7 +28,7 @@ impl Walk {
         let source = if codec == Codec::None || batch.record_count() == 0 {
             Source::Plain { body: Body(bytes), at: 0 }
         } else {
-            let decompressor = Decompressor::new(codec, Body(bytes), DECOMPRESSED_BYTES_MAX);
+            let decompressor = Box::new(Decompressor::new(codec, Body(bytes), DECOMPRESSED_BYTES_MAX));
             Source::Compressed { decompressor, pending: Vec::new(), at: 0 }
         };
         Self { source, index: 0 }
