@@ -146,7 +146,7 @@ pub(super) fn run(command: Command) -> Outcome {
     match command {
         Command::List(args) => list(&args),
         Command::Get(args) => get(&args),
-        Command::Set(args) => alter(&args.alter, &args.words, |word| assignment(word)),
+        Command::Set(args) => alter(&args.alter, &args.words, assignment),
         Command::Unset(args) => alter(&args.alter, &args.words, |name| Ok((name.to_owned(), Change::Unset))),
     }
 }
