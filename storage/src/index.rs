@@ -178,6 +178,11 @@ impl Index {
         self.place(above)
     }
 
+    /// The last place known that is not behind `position`.
+    pub fn lookup_position(&self, position: u32) -> Position {
+        self.place(self.entries.partition_point(|entry| entry.position <= position))
+    }
+
     /// Where to start looking for the first record whose timestamp is at least `timestamp`: everything before
     /// that place is older. `None` if everything in the segment is.
     pub fn lookup_timestamp(&self, timestamp: i64) -> Option<Position> {
@@ -211,6 +216,13 @@ impl Index {
             self.truncate_entries(kept);
         }
         self.end
+    }
+
+    /// The segment is to end at `offset`, or where the batch that holds it begins. The index then ends before that, where
+    /// a batch starts; those between there and the segment's new end must be appended to it again. Returns its end.
+    pub fn truncate_to_offset(&mut self, offset: i64) -> Position {
+        let place = self.lookup_offset(offset);
+        self.truncate(place.position)
     }
 
     /// Keeps the first `kept` entries; the last of them is then made anew by the batch that stands there.

@@ -204,6 +204,16 @@ impl Producers {
         });
     }
 
+    /// The producers with no batch below `offset` among those kept: truncation there forgets them.
+    pub(crate) fn lost_at(&self, offset: i64) -> impl Iterator<Item = i64> {
+        self.entries.iter().filter(move |(_, entry)| entry.batches()[0].last_offset >= offset).map(|(&id, _)| id)
+    }
+
+    /// Takes over what is known of some producers from elsewhere.
+    pub(crate) fn restore(&mut self, found: Self) {
+        self.entries.extend(found.entries);
+    }
+
     /// Forgets everything: the log starts anew.
     pub fn clear(&mut self) {
         self.entries.clear();
@@ -247,6 +257,33 @@ impl Producers {
             batches: entry.batches().to_vec(),
         });
         SnapshotV1 { producers: producers.collect() }
+    }
+
+    /// The state as it is laid out on disk; nothing if there is no producer.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        if self.is_empty() {
+            return Vec::new();
+        }
+        let bytes = rkyv::to_bytes::<rkyv::rancor::Error>(&self.snapshot());
+        bytes.expect("plain data in memory can be laid out").to_vec()
+    }
+
+    /// Of a snapshot made here.
+    pub(crate) fn of_snapshot(snapshot: &SnapshotV1) -> Self {
+        let bytes = rkyv::to_bytes::<rkyv::rancor::Error>(snapshot).expect("plain data in memory can be laid out");
+        Self::decode(&bytes).expect("batches of one epoch that follow one another")
+    }
+
+    /// Reads what [`Self::encode`] laid out.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, String> {
+        if bytes.is_empty() {
+            return Ok(Self::new());
+        }
+        let archived = rkyv::access::<ArchivedSnapshotV1, rkyv::rancor::Error>(bytes);
+        Self::from_snapshot(archived.map_err(|error| error.to_string())?).map_err(|error| error.to_string())
     }
 
     /// The state that was kept on disk.

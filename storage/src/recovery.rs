@@ -27,7 +27,6 @@ use crate::io::DataDirectory;
 use crate::journal::format::Entry;
 use crate::journal::replay::{self, ExtentFile, JournalId, Replayed, Scope};
 use crate::log::LogId;
-use crate::segment::segment_path;
 use crate::store::{self, Store};
 
 pub use identity::{CLUSTER_ID_BYTES_MAX, FILE as IDENTITY_FILE, Identity};
@@ -172,7 +171,7 @@ impl Recovered<'_> {
                         }
                     }
                     Some(_) => {
-                        let path = segment_path(&found.directory, base);
+                        let path = segment.segment.path(&found.directory);
                         return Err(Error::corrupt(path, at as u64, "a record batch is damaged"));
                     }
                 }

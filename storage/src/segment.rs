@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::batch::NO_TIMESTAMP;
-use crate::checkpoint::record::SegmentV1;
+use crate::checkpoint::record::{GenerationV1, SegmentV1};
 use crate::index::{self, Index, MaxTimestamp};
 use crate::log::LogId;
 use crate::store::files::FileKey;
@@ -104,6 +104,11 @@ impl Segment {
         compacted_index_path(directory, self.base_offset, self.generation)
     }
 
+    /// What its files are called by.
+    pub(crate) fn files(&self) -> GenerationV1 {
+        GenerationV1 { base_offset: self.base_offset, generation: self.generation }
+    }
+
     /// Its file among the store's open ones.
     pub(crate) fn key(&self, log: LogId) -> FileKey {
         FileKey::segment(log, self.base_offset, self.generation)
@@ -169,6 +174,23 @@ impl Segment {
             is_named: record.durable > 0,
             is_index_named: record.index_bytes > 0,
         }
+    }
+
+    /// The segment ends where `index` does, and is active from now on. `index` is what is left of its own if
+    /// `is_index_kept`, else one made anew.
+    pub(crate) fn truncate(&mut self, index: Box<Index>, is_index_kept: bool) {
+        self.bytes = u64::from(index.end().position);
+        self.max = index.max();
+        if self.bytes == 0 {
+            self.first_timestamp = NO_TIMESTAMP;
+        }
+        self.is_closed = false;
+        // The file has entries behind the cut: the next chunk replaces them, and there has to be one.
+        self.index_entries = self.index_entries.min((index.len() as u32).saturating_sub(1));
+        if !is_index_kept || self.index_entries == 0 {
+            (self.index_bytes, self.index_entries) = (0, 0);
+        }
+        self.index = Some(index);
     }
 
     /// Adds a batch to what is known, and to the index if that is in memory.

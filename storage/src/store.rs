@@ -29,6 +29,7 @@ mod recompress;
 mod records;
 mod round;
 pub(crate) mod scrub;
+pub(crate) mod truncate;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -42,7 +43,8 @@ use crate::log::{Durability, LogConfig, LogId, Now, Slot};
 
 pub use crate::epochs::EpochEnd;
 pub use outcome::{
-    Append, AppendToken, Event, Full, Lookup, LookupToken, Origin, Read, ReadRequest, ReadToken, ReaderId,
+    Append, AppendToken, Event, Full, Lookup, LookupToken, Origin, Read, ReadRequest, ReadToken, ReaderId, Truncate,
+    Truncated,
 };
 
 use cleanup::Removal;
@@ -54,6 +56,7 @@ use large::Large;
 use purpose::Purpose;
 use round::Rounds;
 use scrub::Scrub;
+use truncate::Truncations;
 
 /// The largest batch a log takes, whatever its configuration says: a batch fits a journal extent.
 pub const BATCH_BYTES_MAX: usize = 8 << 20;
@@ -167,6 +170,7 @@ pub struct Store {
     deferred: VecDeque<Slot>,
     deferred_bytes: usize,
     next_append: u64,
+    truncations: Truncations,
     /// Logs by the time retention must look at them.
     due: BTreeSet<(u64, Slot)>,
     /// By the time they are due.
@@ -213,6 +217,7 @@ impl Store {
             deferred: VecDeque::new(),
             deferred_bytes: 0,
             next_append: identity.directory.first_token(),
+            truncations: Truncations::new(),
             due: BTreeSet::new(),
             removals: BTreeMap::new(),
             next_removal: 0,
@@ -396,6 +401,7 @@ impl Store {
         self.resume_fetches();
         self.run_due_retention();
         self.run_removals();
+        self.step_truncations();
         self.step_compaction(budget);
         self.step_round();
         self.step_scrub();
@@ -406,7 +412,8 @@ impl Store {
     /// have left work.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        !self.is_failed && (self.has_deferred_work() || self.has_searches() || self.compaction.has_work())
+        let has_background_work = self.has_truncation_work() || self.compaction.has_work();
+        !self.is_failed && (self.has_deferred_work() || self.has_searches() || has_background_work)
     }
 
     /// What is to be done to files now: call at the end of each turn.
@@ -440,6 +447,7 @@ impl Store {
             Purpose::Scrub => self.scrubbed(result),
             Purpose::LastBlock(slot, id) => self.last_block_read(slot, id, result),
             Purpose::Removal => self.removed(),
+            Purpose::Truncation(slot, id) => self.truncation_op_ended(slot, id, result),
             Purpose::Volume => self.push(Event::VolumeMeasured(match result {
                 Ok(Done::Measured(volume)) => Some(volume),
                 Ok(_) | Err(_) => None,
@@ -456,6 +464,10 @@ impl Store {
                 Queued::Durable(slot, id) => {
                     if let Some(log) = self.log_if(slot, id) {
                         log.has_durable_event = false;
+                        if log.truncation.as_ref().is_some_and(|it| it.is_cut()) {
+                            // It went back; the truncation's own event tells.
+                            continue;
+                        }
                         return Some(Event::Durable { slot, end_offset: log.durable_end });
                     }
                 }
@@ -470,7 +482,8 @@ impl Store {
             return None;
         }
         let retention = self.due.first().map(|&(at, _)| at);
-        let removal = self.removals.first_key_value().map(|(&(at, _), _)| at);
+        // While they rest, what they wait for ends with a completion.
+        let removal = self.removals.first_key_value().map(|(&(at, _), _)| at).filter(|_| self.may_remove());
         let background = [self.round_retry_at(), self.scrub_at(), self.compaction_deadline(), self.fetches.next_at()];
         [retention, removal, self.retry_at].into_iter().chain(background).flatten().min()
     }
@@ -484,7 +497,7 @@ impl Store {
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         let is_journaled = self.durable_journal.is_idle() && self.cached_journal.is_idle() && self.large.is_idle();
-        let is_written = is_journaled && self.rounds.is_final_done();
+        let is_written = is_journaled && self.truncations.is_idle() && self.rounds.is_final_done();
         if !self.compaction.is_idle() {
             return false;
         }

@@ -43,11 +43,18 @@ struct Part {
     /// File position of the first batch that starts in this chunk.
     batches_from: u64,
     chunk: Chunk,
+    /// Where the segment was cut within this chunk. What lies behind may still be read elsewhere, so nothing more is
+    /// written to the chunk.
+    cut: Option<u64>,
 }
 
 impl Part {
     fn end(&self) -> u64 {
-        self.start + self.chunk.filled() as u64
+        self.cut.unwrap_or(self.start + self.chunk.filled() as u64)
+    }
+
+    fn spare(&self) -> usize {
+        if self.cut.is_some() { 0 } else { self.chunk.spare() }
     }
 
     fn slice(&self, from: u64, to: u64) -> Slice {
@@ -97,7 +104,7 @@ impl Tail {
         if !image.is_empty() {
             let mut chunk = pool.allocate(image.len())?.into_chunk();
             chunk.append(image);
-            tail.parts.push_back(Part { start: durable, batches_from, chunk });
+            tail.parts.push_back(Part { start: durable, batches_from, chunk, cut: None });
             tail.end = durable + image.len() as u64;
         }
         Some(tail)
@@ -141,7 +148,7 @@ impl Tail {
         let Some(region) = pool.allocate(bytes.len()) else { return false };
         let mut chunk = region.into_chunk();
         chunk.append(bytes);
-        self.parts.push_back(Part { start, batches_from: self.end, chunk });
+        self.parts.push_back(Part { start, batches_from: self.end, chunk, cut: None });
         true
     }
 
@@ -165,7 +172,7 @@ impl Tail {
 
     /// Room for a batch of `bytes` at the end, in one piece. None if the pool is spent.
     pub(crate) fn reserve(&mut self, bytes: usize, pool: &Pool) -> Option<&mut [u8]> {
-        if self.parts.back().is_none_or(|part| part.chunk.spare() < bytes) {
+        if self.parts.back().is_none_or(|part| part.spare() < bytes) {
             self.grow(bytes, pool)?;
         }
         let part = self.parts.back_mut().expect("just made sure of");
@@ -183,7 +190,8 @@ impl Tail {
             chunk.append(&bytes);
         }
         self.chunk_bytes = (self.chunk_bytes * 4).min(CHUNK_BYTES_MAX);
-        self.parts.push_back(Part { start: self.end - carried_bytes as u64, batches_from: self.end, chunk });
+        let start = self.end - carried_bytes as u64;
+        self.parts.push_back(Part { start, batches_from: self.end, chunk, cut: None });
         Some(())
     }
 
@@ -317,6 +325,32 @@ impl Tail {
     pub(crate) fn set_durable(&mut self, position: u64) {
         assert!(self.durable <= position && position <= self.end, "the durable part grows within the segment");
         self.durable = position;
+    }
+
+    /// The segment ends at `position` from now on, where a batch ended before. Chunks that others read are left as they
+    /// are. If the file is durable beyond, its last block counts as one that was written padded.
+    pub(crate) fn truncate(&mut self, position: u64) {
+        assert!(position <= self.end, "a segment is cut within its bytes");
+        if position == self.end {
+            return;
+        }
+        self.end = position;
+        self.durable = self.durable.min(position);
+        // A block that a chunk begins with may lie in the chunk before as well.
+        while let Some(back) = self.parts.len().checked_sub(1) {
+            let is_before = back.checked_sub(1).is_some_and(|before| self.parts[before].end() >= position);
+            if !is_before && self.parts[back].start < position {
+                break;
+            }
+            self.parts.pop_back();
+        }
+        if let Some(part) = self.parts.back_mut() {
+            part.cut = Some(position);
+            part.batches_from = part.batches_from.min(position);
+        }
+        while self.marks.back().is_some_and(|mark| mark.position >= position) {
+            self.marks.pop_back();
+        }
     }
 
     /// Gives up the memory of what is durable in the file.

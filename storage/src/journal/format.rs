@@ -49,6 +49,15 @@
 //! 32 of each batch: max timestamp delta u32 │ the batch's header, 61 bytes
 //!  … the bytes from `durable` to the end of the last batch
 //! ```
+//!
+//! A Truncate, version 2 (no program ever wrote version 1), always in the durable journal:
+//!
+//! ```text
+//!  0 segment i64 │ 8 position u64 │ 16 start offset i64 │ 24 end offset i64
+//! 32 producers that lost all batches they were known by, and what the log has of them: [`producers::SnapshotV1`]
+//! ```
+//!
+//! If the log is empty after it (start and end are the same), it goes on in that segment and has no other.
 
 use crate::batch::{self, Batch};
 use crate::io::BLOCK_BYTES;
@@ -66,8 +75,10 @@ pub const FRAME_BYTES: usize = 32;
 pub const APPEND_HEAD_BYTES: usize = 24;
 /// Bytes of an Append's body that its CRC covers.
 const APPEND_COVERED: usize = APPEND_HEAD_BYTES + batch::HEADER_BYTES;
-/// Bytes of an image's body (TailImage, Truncate) before the image.
+/// Bytes of a TailImage's body before the image.
 pub const IMAGE_HEAD_BYTES: usize = 24;
+/// Bytes of a Truncate's body before the producers.
+pub const TRUNCATE_HEAD_BYTES: usize = 32;
 /// Bytes of a Reference's body before the batches' heads.
 pub const REFERENCE_HEAD_BYTES: usize = 32;
 /// What a Reference says of each batch.
@@ -75,7 +86,6 @@ pub const REFERRED_BYTES: usize = 4 + batch::HEADER_BYTES;
 
 const EXTENT_MAGIC: [u8; 8] = *b"SKNJRNL\0";
 const GROUP_MAGIC: [u8; 4] = *b"SKGR";
-const ENTRY_VERSION: u8 = 1;
 
 const _: () = assert!(EXTENT_HEADER_BYTES <= BLOCK_BYTES && GROUP_HEADER_BYTES <= BLOCK_BYTES);
 
@@ -89,7 +99,7 @@ pub enum Kind {
     Reference = 2,
     /// Bytes of a segment from a block's start on; what was journaled of the bytes behind them still counts.
     TailImage = 3,
-    /// The log was cut; carries the image of the block that the cut made partial.
+    /// The log was cut at its end.
     Truncate = 4,
     /// The log's start was raised.
     LogStart = 5,
@@ -102,6 +112,11 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The version of the bodies that this program writes and reads.
+    fn version(self) -> u8 {
+        if self == Self::Truncate { 2 } else { 1 }
+    }
+
     fn from_number(number: u8) -> Option<Self> {
         Some(match number {
             1 => Self::Append,
@@ -162,10 +177,13 @@ pub enum Body<B> {
     Truncate {
         /// The log's new end.
         place: Place,
+        /// Its start offset; the log is empty if that is the end offset too.
+        start_offset: i64,
         /// Its new end offset.
         end_offset: i64,
-        /// The bytes before `place` in its block.
-        image: B,
+        /// The bytes of a [`crate::producers::SnapshotV1`]: producers whose known batches were all cut, as the rest of
+        /// the log has them.
+        producers: B,
     },
     /// See [`Kind::LogStart`].
     LogStart {
@@ -206,7 +224,7 @@ impl<B: AsRef<[u8]>> Body<B> {
                     REFERENCE_HEAD_BYTES + batches.as_ref().len() + image.as_ref().len()
                 }
                 Self::TailImage { bytes, .. } => IMAGE_HEAD_BYTES + bytes.as_ref().len(),
-                Self::Truncate { image, .. } => IMAGE_HEAD_BYTES + image.as_ref().len(),
+                Self::Truncate { producers, .. } => TRUNCATE_HEAD_BYTES + producers.as_ref().len(),
                 Self::LogStart { .. } => 8,
                 Self::Delete | Self::Noop => 0,
                 Self::Directory { name } => name.as_ref().len(),
@@ -253,10 +271,16 @@ impl<B: AsRef<[u8]>> Body<B> {
                 heads.copy_from_slice(batches);
                 end.copy_from_slice(image.as_ref());
             }
-            Self::TailImage { place, end_offset, bytes } | Self::Truncate { place, end_offset, image: bytes } => {
+            Self::TailImage { place, end_offset, bytes } => {
                 put_place(rest, *place);
                 put(rest, 16, end_offset.to_le_bytes());
                 rest[IMAGE_HEAD_BYTES..].copy_from_slice(bytes.as_ref());
+            }
+            Self::Truncate { place, start_offset, end_offset, producers } => {
+                put_place(rest, *place);
+                put(rest, 16, start_offset.to_le_bytes());
+                put(rest, 24, end_offset.to_le_bytes());
+                rest[TRUNCATE_HEAD_BYTES..].copy_from_slice(producers.as_ref());
             }
             Self::LogStart { start_offset } => put(rest, 0, start_offset.to_le_bytes()),
             Self::Delete | Self::Noop => {}
@@ -316,7 +340,7 @@ pub fn decode_entry<'a>(bytes: &'a [u8], expected: Expected) -> Result<Entry<'a>
     if crc != get_u32(frame, 28) || get_u64(frame, 8) != expected.sequence {
         return Err(Undecodable::Broken);
     }
-    let kind = Kind::from_number(frame[0]).filter(|_| frame[1] == ENTRY_VERSION);
+    let kind = Kind::from_number(frame[0]).filter(|kind| frame[1] == kind.version());
     let newer = || Undecodable::Newer(format!("journal entry of kind {}, version {}", frame[0], frame[1]));
     let body = decode_body(kind.ok_or_else(newer)?, body)?;
     let log = LogId(get_u64(frame, 16));
@@ -324,10 +348,6 @@ pub fn decode_entry<'a>(bytes: &'a [u8], expected: Expected) -> Result<Entry<'a>
 }
 
 fn decode_body(kind: Kind, body: &[u8]) -> Result<Body<&[u8]>, Undecodable> {
-    let image = || -> Result<(Place, i64, &[u8]), Undecodable> {
-        let head = body.get(..IMAGE_HEAD_BYTES).ok_or(Undecodable::Broken)?;
-        Ok((get_place(head), get_u64(head, 16) as i64, &body[IMAGE_HEAD_BYTES..]))
-    };
     Ok(match kind {
         Kind::Append => {
             let head = body.get(..APPEND_HEAD_BYTES).ok_or(Undecodable::Broken)?;
@@ -340,12 +360,15 @@ fn decode_body(kind: Kind, body: &[u8]) -> Result<Body<&[u8]>, Undecodable> {
         }
         Kind::Reference => decode_reference(body).ok_or(Undecodable::Broken)?,
         Kind::TailImage => {
-            let (place, end_offset, bytes) = image()?;
-            Body::TailImage { place, end_offset, bytes }
+            let head = body.get(..IMAGE_HEAD_BYTES).ok_or(Undecodable::Broken)?;
+            let end_offset = get_u64(head, 16) as i64;
+            Body::TailImage { place: get_place(head), end_offset, bytes: &body[IMAGE_HEAD_BYTES..] }
         }
         Kind::Truncate => {
-            let (place, end_offset, image) = image()?;
-            Body::Truncate { place, end_offset, image }
+            let head = body.get(..TRUNCATE_HEAD_BYTES).ok_or(Undecodable::Broken)?;
+            let (start_offset, end_offset) = (get_u64(head, 16) as i64, get_u64(head, 24) as i64);
+            let producers = &body[TRUNCATE_HEAD_BYTES..];
+            Body::Truncate { place: get_place(head), start_offset, end_offset, producers }
         }
         Kind::LogStart if body.len() == 8 => Body::LogStart { start_offset: get_u64(body, 0) as i64 },
         Kind::LogStart => return Err(Undecodable::Broken),
@@ -550,7 +573,7 @@ pub fn first_seed(incarnation: u64, shard: u32, durability: Durability) -> u32 {
 /// Writes an entry's frame but for its CRC.
 fn put_frame(frame: &mut [u8], kind: Kind, body_bytes: usize, covered: usize, log: LogId, sequence: u64) {
     frame[0] = kind as u8;
-    frame[1] = ENTRY_VERSION;
+    frame[1] = kind.version();
     put(frame, 2, [0; 2]);
     put(frame, 4, u32::try_from(body_bytes).expect("an entry fits its extent").to_le_bytes());
     put(frame, 8, sequence.to_le_bytes());
@@ -608,7 +631,7 @@ mod tests {
             Body::Append { place, max_timestamp_delta: 3, batch: &batch },
             Body::Reference { place, durable: 8192, batches: &batches, image },
             Body::TailImage { place, end_offset: 9, bytes: b"image" },
-            Body::Truncate { place, end_offset: 8, image: b"" },
+            Body::Truncate { place, start_offset: 2, end_offset: 8, producers: b"producers" },
             Body::LogStart { start_offset: 3 },
             Body::Delete,
             Body::Noop,

@@ -13,12 +13,14 @@ use std::sync::Arc;
 
 use crate::checkpoint::record::{CompactionV1, GenerationV1, LogV1, Recorded};
 use crate::epochs::Epochs;
+use crate::index::Index;
 use crate::journal::format::Body;
 use crate::journal::writer::Bytes;
 use crate::log::{LogConfig, LogId};
 use crate::producers::Producers;
 use crate::segment::Segment;
 use crate::store::deferred::Deferred;
+use crate::store::truncate::Truncation;
 use crate::tail::Tail;
 
 /// A segment's end in memory, and which segment's.
@@ -132,6 +134,8 @@ pub(crate) struct Log {
     pub(crate) due_ns: Option<u64>,
     /// What compaction did to it, and when it is due for more.
     pub(crate) compacted: Compacted,
+    /// Its end is being cut: appends wait.
+    pub(crate) truncation: Option<Box<Truncation>>,
 }
 
 impl Log {
@@ -165,7 +169,74 @@ impl Log {
             partial_reads: 0,
             due_ns: None,
             compacted: Compacted::default(),
+            truncation: None,
         }
+    }
+
+    /// Whether appends must wait.
+    pub(crate) fn is_held_up(&self) -> bool {
+        self.is_loading_block || self.truncation.is_some()
+    }
+
+    /// Whether everything appended is durable, and nothing of the log waits for the disk but reads.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.durable_end == self.end_offset && self.held.is_empty() && self.large.is_none() && !self.is_loading_block
+    }
+
+    /// Starts the log anew, empty, at its start offset; says which files are to be removed.
+    pub(crate) fn clear(&mut self, now_ms: i64) -> Vec<GenerationV1> {
+        let base_offset = self.start_offset;
+        let cut = self.cut_off(0, i64::MIN);
+        self.tails.clear();
+        self.segments.push_back(Segment::new(base_offset, self.config.index_interval_bytes, now_ms));
+        self.tails.push_back(SegmentTail { base_offset, tail: Tail::new(0) });
+        self.end_at(base_offset);
+        cut
+    }
+
+    /// Cuts the segment `base_offset` where `index` ends, and those after it off; says which files are to be removed.
+    pub(crate) fn truncate(
+        &mut self,
+        base_offset: i64,
+        index: Box<Index>,
+        is_index_kept: bool,
+        end_offset: i64,
+    ) -> Vec<GenerationV1> {
+        let end = index.end();
+        assert!(end.offset <= end_offset, "the index ends with what is left");
+        let at = self.segment_index(base_offset).expect("the log has the segment that is cut");
+        let cut = self.cut_off(at + 1, base_offset + 1);
+        self.segments[at].truncate(index, is_index_kept);
+        self.tails.retain(|it| it.base_offset <= base_offset);
+        match self.tail_of_mut(base_offset) {
+            Some(tail) => tail.truncate(u64::from(end.position)),
+            None => {
+                let tail = Tail::new(u64::from(end.position));
+                self.tails.push_back(SegmentTail { base_offset, tail });
+            }
+        }
+        self.end_at(end_offset);
+        cut
+    }
+
+    /// Drops segments from the `at`th on. Their files, and others of base offsets from `base_min` on that wait to be
+    /// removed, have names that may be used again, so they go at once.
+    fn cut_off(&mut self, at: usize, base_min: i64) -> Vec<GenerationV1> {
+        let mut cut: Vec<GenerationV1> = self.segments.drain(at..).map(|segment| segment.files()).collect();
+        let obsolete = &mut self.compacted.obsolete;
+        cut.extend(obsolete.iter().map(|it| it.files).filter(|files| files.base_offset >= base_min));
+        obsolete.retain(|it| it.files.base_offset < base_min);
+        obsolete.extend(cut.iter().map(|&files| Obsolete { files, state: ObsoleteState::Leaving }));
+        cut
+    }
+
+    fn end_at(&mut self, end_offset: i64) {
+        self.end_offset = end_offset;
+        self.durable_end = end_offset;
+        self.epochs.truncate_from_end(end_offset);
+        self.producers.truncate(end_offset);
+        self.compacted.clean_offset = self.compacted.clean_offset.min(end_offset);
+        self.is_carried = false;
     }
 
     /// The tail of the active segment.

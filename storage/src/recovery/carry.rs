@@ -17,7 +17,7 @@ use crate::journal::writer::Start;
 use crate::journal::{self, EXTENT_BYTES, FIRST_EXTENT_BYTES, extent_path};
 use crate::log::state::{Log, SegmentTail};
 use crate::log::{Durability, LogId};
-use crate::segment::{LOGS_DIRECTORY, compacted_index_path, compacted_path, index_path, log_directory, segment_path};
+use crate::segment::{LOGS_DIRECTORY, compacted_index_path, compacted_path, log_directory};
 use crate::store::{self, Identity, Store};
 use crate::tail::Tail;
 
@@ -109,10 +109,14 @@ fn remove_deleted(disk: &dyn Disk, logs: &mut BTreeMap<LogId, Found>) -> Result<
     Ok(())
 }
 
-/// Removes files that compaction replaced.
+/// Removes files that compaction replaced, that a truncation cut off, or that lay below the start.
 fn remove_obsolete(disk: &dyn Disk, found: &mut Found) -> Result<(), Error> {
     for files in found.obsolete.drain(..) {
         let (base_offset, generation) = (files.base_offset, files.generation);
+        if found.segments.get(&base_offset).is_some_and(|it| it.segment.generation == generation) {
+            // The record is from before the file was made anew.
+            continue;
+        }
         let path = compacted_path(&found.directory, base_offset, generation);
         let index = compacted_index_path(&found.directory, base_offset, generation);
         for path in [path, index] {
@@ -138,9 +142,9 @@ fn finish_closed_segments(disk: &dyn Disk, found: &mut Found) -> Result<(), Erro
     let Some((&active, _)) = found.segments.last_key_value() else { return Ok(()) };
     let directory = found.directory.clone();
     let mut any = false;
-    for (&base, segment) in found.segments.range_mut(..active) {
+    for (_, segment) in found.segments.range_mut(..active) {
         if !segment.segment.is_closed {
-            let path = segment_path(&directory, base);
+            let path = segment.segment.path(&directory);
             write_segment(disk, &directory, segment, segment.segment.bytes)?;
             disk.set_length(&path, segment.segment.bytes).map_err(Error::io(&path, "cut"))?;
             disk.sync(&path).map_err(Error::io(&path, "sync"))?;
@@ -148,7 +152,7 @@ fn finish_closed_segments(disk: &dyn Disk, found: &mut Found) -> Result<(), Erro
             any = true;
         }
         if segment.segment.index.is_some() {
-            let path = index_path(&directory, base);
+            let path = segment.segment.index_path(&directory);
             let rest = segment.segment.index_rest();
             let position = segment.segment.index_bytes;
             disk.write_at(&path, position, &rest).map_err(Error::io(&path, "write"))?;
@@ -165,9 +169,9 @@ fn finish_closed_segments(disk: &dyn Disk, found: &mut Found) -> Result<(), Erro
 
 /// Writes a segment's bytes up to `to`, with zeros to the end of the last block.
 fn write_segment(disk: &dyn Disk, directory: &str, segment: &mut FoundSegment, to: u64) -> Result<(), Error> {
+    let path = segment.segment.path(directory);
     let directory = log_directory(directory);
     disk.create_directory(&directory).map_err(Error::io(&directory, "create"))?;
-    let path = directory.join(format!("{:020}.log", segment.segment.base_offset));
     let length = (to - segment.start) as usize;
     let rest = segment.bytes.split_off(length);
     segment.bytes.resize((to.next_multiple_of(BLOCK) - segment.start) as usize, 0);

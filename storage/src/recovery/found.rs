@@ -20,7 +20,7 @@ use crate::journal::format::{self, Body, Place};
 use crate::log::LogId;
 use crate::producers::{Offsets, Producers};
 use crate::scan::{Goal, search};
-use crate::segment::{Segment, index_path};
+use crate::segment::Segment;
 use crate::store::DECOMPRESSED_BYTES_MAX;
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
@@ -42,11 +42,13 @@ pub(super) struct FoundSegment {
     hole: Option<(u64, u64)>,
     /// Batches that a Reference says are in the file, and no checkpoint: position and size.
     referred: Vec<(u64, u64)>,
+    /// Where its end was cut, at the lowest: its index, as far as it was at hand, is of use up to there.
+    cut: Option<(u64, Option<Box<Index>>)>,
 }
 
 impl FoundSegment {
     fn new(segment: Segment, start: u64) -> Self {
-        Self { segment, start, bytes: Vec::new(), batches_from: None, hole: None, referred: Vec::new() }
+        Self { segment, start, bytes: Vec::new(), batches_from: None, hole: None, referred: Vec::new(), cut: None }
     }
 
     pub(super) fn end(&self) -> u64 {
@@ -88,6 +90,22 @@ impl FoundSegment {
         self.hole = self.hole.map(|(from, to)| (from.max(durable), to)).filter(|(from, to)| from < to);
         self.batches_from = self.batches_from.filter(|&from| from >= durable);
         self.segment.is_named = true;
+    }
+
+    /// The segment ends at `position`.
+    fn truncate(&mut self, position: u64) {
+        self.start = self.start.min(position);
+        self.bytes.truncate((position - self.start) as usize);
+        self.hole = self.hole.map(|(from, to)| (from, to.min(position))).filter(|(from, to)| from < to);
+        self.batches_from = self.batches_from.filter(|&from| from < position);
+        self.referred.retain(|(at, size)| at + size <= position);
+        self.segment.bytes = position;
+        self.segment.is_closed = false;
+        let (at, mut index) = self.cut.take().unwrap_or_else(|| (position, self.segment.index.take()));
+        if let Some(index) = &mut index {
+            index.truncate(u32::try_from(position).expect("a segment is smaller than 2 GiB"));
+        }
+        self.cut = Some((at.min(position), index));
     }
 
     fn shrink_hole(&mut self, from: u64, to: u64) {
@@ -167,17 +185,18 @@ impl Found {
             ..Self::new(id)
         };
         let last = record.segments.last().map(|segment| segment.base_offset);
+        let generations: BTreeMap<i64, u32> =
+            compaction.generations.iter().map(|it| (it.base_offset, it.generation)).collect();
+        if let Some(base) = generations.keys().find(|&&base| record.segments.iter().all(|it| it.base_offset != base)) {
+            return Err(damaged(format!("it has no segment {base}")));
+        }
         for recorded in &record.segments {
             let mut segment = Segment::from_record(recorded);
+            segment.generation = generations.get(&recorded.base_offset).copied().unwrap_or(0);
             if Some(recorded.base_offset) == last || !recorded.index_rest.is_empty() {
-                segment.index = read_index(disk, &found.directory, recorded)?.map(Box::new);
+                segment.index = read_index(disk, segment.index_path(&found.directory), recorded)?.map(Box::new);
             }
             found.segments.insert(recorded.base_offset, FoundSegment::new(segment, recorded.durable));
-        }
-        for GenerationV1 { base_offset, generation } in compaction.generations {
-            let compacted = found.segments.get_mut(&base_offset);
-            let compacted = compacted.ok_or_else(|| damaged(format!("it has no segment {base_offset}")))?;
-            compacted.segment.generation = generation;
         }
         Ok(found)
     }
@@ -207,7 +226,11 @@ impl Found {
             Body::TailImage { place, bytes, .. } => {
                 self.lay_image(place, bytes).map_err(contradicts)?;
             }
-            Body::Truncate { place, end_offset, image } => self.truncate(place, end_offset, image, is_known),
+            // A record that knows of it tells of what was left, and what is journaled after it is all that counts.
+            Body::Truncate { .. } if is_known => {}
+            Body::Truncate { place, start_offset, end_offset, producers } => {
+                self.truncate(place, start_offset, end_offset, producers).map_err(contradicts)?;
+            }
             Body::LogStart { start_offset } => {
                 if start_offset > self.start_offset {
                     self.start_offset = start_offset;
@@ -348,32 +371,28 @@ impl Found {
         self.lay(place, image, false)
     }
 
-    fn truncate(&mut self, place: Place, end_offset: i64, image: &[u8], is_known: bool) {
-        let later: Vec<i64> = self.segments.range(place.segment + 1..).map(|(&base, _)| base).collect();
+    /// Takes the log's end back to `place`, or starts it anew there.
+    fn truncate(&mut self, place: Place, start_offset: i64, end_offset: i64, producers: &[u8]) -> Result<(), String> {
+        let lost = Producers::decode(producers).map_err(|what| format!("log {}: {what}", self.id))?;
+        let is_emptied = start_offset == end_offset;
+        if end_offset > self.end_offset && !is_emptied {
+            // Entries before it were in the other journal, which a power cut took.
+            return Ok(());
+        }
+        let is_cut = |base: i64| base > place.segment || is_emptied;
+        let cut = self.segments.values().map(|found| found.segment.files()).filter(|files| is_cut(files.base_offset));
+        self.obsolete.extend(cut);
+        self.segments.retain(|&base, _| !is_cut(base));
+        self.clean_offset = self.clean_offset.min(end_offset);
         if let Some(found) = self.segments.get_mut(&place.segment) {
-            found.hole = None;
-            found.referred.retain(|(position, size)| position + size <= place.position);
-            if place.position >= found.start {
-                found.bytes.truncate((place.position - found.start) as usize);
-            } else if !is_known {
-                (found.start, found.bytes) = (place.position / BLOCK * BLOCK, image.to_vec());
-            } else {
-                found.bytes.clear();
-            }
-            if !is_known {
-                found.segment.is_closed = false;
-                found.segment.bytes = place.position;
-                if let Some(index) = &mut found.segment.index {
-                    index.truncate(u32::try_from(place.position).expect("a segment is smaller than 2 GiB"));
-                }
-            }
+            found.truncate(place.position);
         }
-        if !is_known {
-            later.iter().for_each(|base| drop(self.segments.remove(base)));
-            self.end_offset = end_offset;
-            self.epochs.truncate_from_end(end_offset);
-            self.producers.truncate(end_offset);
-        }
+        self.start_offset = self.start_offset.max(start_offset);
+        self.end_offset = end_offset;
+        self.epochs.truncate_from_end(end_offset);
+        self.producers.truncate(end_offset);
+        self.producers.restore(lost);
+        Ok(())
     }
 
     /// Checks that nothing is missing, and completes the indexes.
@@ -395,8 +414,8 @@ impl Found {
             }
             // A batch torn from the journal's end may have left bytes that belong to nothing.
             found.bytes.truncate((found.segment.bytes - found.start) as usize);
-            if Some(base) == last || found.segment.index.is_some() {
-                complete_index(disk, &path, found)?;
+            if Some(base) == last || found.segment.index.is_some() || found.cut.is_some() {
+                complete_index(disk, &directory, found)?;
             }
             // What lies below the start may be removed already.
             if next_bases.remove(&base).is_none_or(|next| next > start_offset) {
@@ -444,13 +463,22 @@ fn check_referred(disk: &dyn Disk, path: &Path, found: &mut FoundSegment) -> Res
 }
 
 /// Indexes whatever the index lacks, from the segment itself; all of it if the index file was damaged.
-fn complete_index(disk: &dyn Disk, path: &Path, found: &mut FoundSegment) -> Result<(), Error> {
+fn complete_index(disk: &dyn Disk, directory: &str, found: &mut FoundSegment) -> Result<(), Error> {
     let base = found.segment.base_offset;
-    let mut index = found.segment.index.take().unwrap_or_else(|| Box::new(Index::new(base, INDEX_INTERVAL_BYTES)));
+    let path = found.segment.path(directory);
+    let is_cut = found.cut.is_some();
+    let kept = match found.cut.take() {
+        None => found.segment.index.take(),
+        Some((_, Some(index))) => Some(index),
+        Some((position, None)) => read_cut_index(disk, directory, &found.segment, position)?,
+    };
+    let is_kept = kept.is_some();
+    let mut index = kept.unwrap_or_else(|| Box::new(Index::new(base, INDEX_INTERVAL_BYTES)));
+    let kept_entries = index.len() as u32;
     while u64::from(index.end().position) < found.segment.bytes {
         let from = u64::from(index.end().position);
         let to = found.segment.bytes.min(from + SCAN_BYTES as u64);
-        let bytes = read_range(disk, path, found, from, to)?;
+        let bytes = read_range(disk, &path, found, from, to)?;
         let mut batches = batch::batches(&bytes);
         let mut position = 0;
         while let Some(Ok(batch)) = batches.next() {
@@ -461,7 +489,16 @@ fn complete_index(disk: &dyn Disk, path: &Path, found: &mut FoundSegment) -> Res
             return Err(Error::corrupt(path, from, "no record batch starts there"));
         }
     }
-    found.segment.index = Some(index);
+    if is_cut {
+        found.segment.index_entries = found.segment.index_entries.min(kept_entries);
+        found.segment.truncate(index, is_kept);
+    } else {
+        if !is_kept {
+            // Nothing of the file is of use.
+            (found.segment.index_bytes, found.segment.index_entries) = (0, 0);
+        }
+        found.segment.index = Some(index);
+    }
     Ok(())
 }
 
@@ -477,9 +514,23 @@ fn placed(batch: &Batch<'_>, position: u64) -> Placed {
     }
 }
 
+/// Reads the index of a closed segment that was cut at `position`; none if it must be made anew.
+fn read_cut_index(
+    disk: &dyn Disk,
+    directory: &str,
+    segment: &Segment,
+    position: u64,
+) -> Result<Option<Box<Index>>, Error> {
+    let record = segment.record(segment.bytes, false);
+    let mut index = read_index(disk, segment.index_path(directory), &record)?;
+    if let Some(index) = &mut index {
+        index.truncate(u32::try_from(position).expect("a segment is smaller than 2 GiB"));
+    }
+    Ok(index.map(Box::new))
+}
+
 /// Reads a segment's index as the checkpoint recorded it; none if it must be made anew.
-fn read_index(disk: &dyn Disk, directory: &str, recorded: &SegmentV1) -> Result<Option<Index>, Error> {
-    let path: PathBuf = index_path(directory, recorded.base_offset);
+fn read_index(disk: &dyn Disk, path: PathBuf, recorded: &SegmentV1) -> Result<Option<Index>, Error> {
     let mut bytes = vec![0; recorded.index_bytes as usize];
     if recorded.index_bytes > 0 {
         let length = disk.length(&path).map_err(Error::io(&path, "examine"))?.unwrap_or(0);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::deferred::{Deferred, Stage};
-use super::files::{FileKey, FileOp};
+use super::files::FileOp;
 use super::journaling::IMAGE_HELD;
 use super::outcome::{Append, AppendToken, Event, Full, Origin};
 use super::purpose::Purpose;
@@ -18,7 +18,7 @@ use crate::log::state::{Log, SegmentTail};
 use crate::log::{LogId, Now, Slot};
 use crate::producers::{Offsets, Outcome, SeenBatch};
 use crate::scan::Progress;
-use crate::segment::{SEGMENT_BYTES_MAX, Segment, segment_path};
+use crate::segment::{SEGMENT_BYTES_MAX, Segment};
 use crate::tail::Tail;
 use crate::validate::{self, CompressedValidation, Rejection, Rules, Valid, Writer};
 
@@ -54,7 +54,7 @@ impl Store {
             // What is there already needs no room: its producer must not be told that it was not appended.
             return duplicate(self.log(slot), &batch).unwrap_or(refusal);
         }
-        if !self.log(slot).deferred.is_empty() {
+        if !self.log(slot).deferred.is_empty() || self.log(slot).is_held_up() {
             return self.defer(slot, records, origin, leader_epoch, Stage::New);
         }
         let verdict = if batch.attributes().codec() == Some(Codec::None) {
@@ -250,8 +250,8 @@ impl Store {
 
     /// Whether an append waits that could go on.
     pub(super) fn has_deferred_work(&self) -> bool {
-        let is_loading = |slot: &Slot| self.logs[slot.index()].as_ref().is_none_or(|log| log.is_loading_block);
-        !self.deferred.iter().all(is_loading)
+        let is_held_up = |slot: &Slot| self.logs[slot.index()].as_ref().is_none_or(|log| log.is_held_up());
+        !self.deferred.iter().all(is_held_up)
     }
 
     /// Goes on with appends that wait.
@@ -278,7 +278,7 @@ impl Store {
     /// Works on a log's first waiting appends; says how much of the budget that took.
     fn step_log(&mut self, slot: Slot, budget: usize) -> usize {
         let mut spent = 0;
-        while spent < budget && !self.log(slot).is_loading_block {
+        while spent < budget && !self.log(slot).is_held_up() {
             let Some(mut deferred) = self.log_mut(slot).deferred.pop_front() else { break };
             let rules = self.rules(slot, deferred.origin);
             spent += deferred.bytes.len().max(1);
@@ -366,13 +366,14 @@ impl Store {
         let direct = self.options.direct;
         let log = self.log_mut(slot);
         log.is_loading_block = true;
-        let (id, directory) = (log.id, Arc::clone(&log.directory));
-        let active = log.tails.back().expect("a block is loaded for a tail");
-        let (base_offset, end) = (active.base_offset, active.tail.end());
+        let id = log.id;
+        let end = log.tails.back().expect("a block is loaded for a tail").tail.end();
+        let segment = log.segments.back().expect("a tail has a segment");
+        let (key, path) = (segment.key(id), segment.path(&log.directory));
         let position = end / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
         self.files.request(
-            FileKey::Segment(id, base_offset),
-            || segment_path(&directory, base_offset),
+            key,
+            || path,
             OpenMode { create: true, write: true, direct },
             FileOp::Read { position, buffer },
             Purpose::LastBlock(slot, id),

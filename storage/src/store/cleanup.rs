@@ -111,6 +111,9 @@ impl Store {
     fn apply_retention(&mut self, slot: Slot) {
         let now_ms = self.now.wall_ms;
         let log = self.log(slot);
+        if log.truncation.is_some() {
+            return;
+        }
         let mut start = log.start_offset;
         let mut size = log.size_bytes();
         let count = log.segments.len();
@@ -162,6 +165,14 @@ impl Store {
         }
     }
 
+    /// Has a log's files from a base offset on removed by nobody: a truncation does it now.
+    pub(super) fn take_over_removals(&mut self, log: LogId, base_min: i64) {
+        self.removals.retain(|_, removal| match removal.what {
+            What::Segment { base_offset, .. } => removal.log != log || base_offset < base_min,
+            What::Log { .. } => true,
+        });
+    }
+
     fn remove_later(&mut self, due_ns: u64, removal: Removal) {
         self.next_removal += 1;
         self.removals.insert((due_ns, self.next_removal), removal);
@@ -178,8 +189,7 @@ impl Store {
 
     /// Removes files whose time has come and that nothing uses.
     pub(super) fn run_removals(&mut self) {
-        // A round may still be writing to them, or a directory be in the making.
-        if self.rounds.is_active() || self.large.is_naming() || self.removals.is_empty() {
+        if !self.may_remove() || self.removals.is_empty() {
             return;
         }
         for _ in 0..REMOVALS_PER_STEP_MAX {
@@ -191,6 +201,11 @@ impl Store {
                 self.remove_later(self.now.monotonic_ns + REST_NS, removal);
             }
         }
+    }
+
+    /// Whether files may be removed: a round may be writing to them, or a directory be in the making.
+    pub(super) fn may_remove(&self) -> bool {
+        !self.rounds.is_active() && !self.large.is_naming()
     }
 
     fn start_removal(&mut self, removal: &Removal) -> bool {

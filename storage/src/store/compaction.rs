@@ -149,6 +149,11 @@ impl Compaction {
         self.job.is_none()
     }
 
+    /// Whether a pass over the log is under way.
+    pub(super) fn is_busy_with(&self, slot: Slot) -> bool {
+        self.job.as_ref().is_some_and(|job| job.slot == slot)
+    }
+
     /// Whether there is something to do that waits neither for the disk nor for the clock.
     pub(super) fn has_work(&self) -> bool {
         self.is_ready

@@ -182,10 +182,11 @@ impl Fetches {
 impl Store {
     /// Begins a read or lookup in a segment; none if too many are under way.
     pub(super) fn start_fetch(&mut self, slot: Slot, base_offset: i64, kind: Kind) -> Option<u64> {
-        if self.fetches.tasks.len() >= FETCHES_MAX {
+        let log = self.log(slot);
+        let is_to_be_cut = log.truncation.as_ref().is_some_and(|it| it.is_due());
+        if self.fetches.tasks.len() >= FETCHES_MAX || is_to_be_cut {
             return None;
         }
-        let log = self.log(slot);
         let generation = log.segment_index(base_offset).map_or(0, |at| log.segments[at].generation);
         let file = File { slot, id: log.id, base_offset, generation };
         let Kind::Read { wanted, reader } = kind else {
@@ -578,6 +579,24 @@ impl Store {
             Kind::Lookup(_) => self.finish_lookup(number, Lookup::Failed),
             Kind::Ahead { .. } => self.drop_ahead(number),
         }
+    }
+
+    /// Has all reads and lookups of a log that is cut begin anew: what they have seen may be there no more.
+    /// Segments from `base_offset` on are others now.
+    pub(super) fn interrupt_fetches_of(&mut self, slot: Slot, base_offset: i64) {
+        let of_log = self.fetches.tasks.iter_mut().filter(|(_, task)| task.slot == slot);
+        let (mut numbers, mut ahead, mut partial) = (Vec::new(), Vec::new(), 0);
+        for (&number, task) in of_log {
+            partial += u32::from(std::mem::take(&mut task.covers_partial));
+            if let Kind::Ahead { .. } = task.kind { ahead.push(number) } else { numbers.push(number) }
+        }
+        numbers.sort_unstable();
+        ahead.sort_unstable();
+        // Those that wait for what is read ahead end first, and do not begin anew.
+        numbers.into_iter().chain(ahead).for_each(|number| self.finish_busy(number));
+        self.log_mut(slot).partial_reads -= partial;
+        self.fetches.readers.forget_places_in(slot);
+        self.fetches.indexes.retain(|&(of, _, base)| of != slot || base < base_offset);
     }
 
     /// Ends all reads and lookups of a log that is being deleted.

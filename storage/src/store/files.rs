@@ -46,6 +46,17 @@ impl FileKey {
         if generation == 0 { Self::Index(log, base_offset) } else { Self::CompactedIndex(log, base_offset, generation) }
     }
 
+    /// The log, base offset and generation of a segment or its index.
+    pub(crate) fn segment_of(self) -> Option<(LogId, i64, u32)> {
+        match self {
+            Self::Segment(log, base_offset) | Self::Index(log, base_offset) => Some((log, base_offset, 0)),
+            Self::Compacted(log, base_offset, generation) | Self::CompactedIndex(log, base_offset, generation) => {
+                Some((log, base_offset, generation))
+            }
+            Self::Extent(_) | Self::Checkpoint(_) => None,
+        }
+    }
+
     /// The log that it belongs to, if it belongs to one.
     pub(crate) fn log(self) -> Option<LogId> {
         match self {

@@ -79,6 +79,18 @@ impl Store {
         // Its batches are journaled below, whether they are held, being written or in the journal before.
         let held = std::mem::take(&mut log.held);
         let large = log.large;
+        self.journal_again(slot);
+        for body in held.into_iter().map(|it| it.body).filter(|body| matches!(body, Body::LogStart { .. })) {
+            self.push_entry(slot, body);
+        }
+        if let Some(number) = large {
+            self.large.supersede(number);
+        }
+    }
+
+    /// Journals what is not durable in the log's segments anew: entries before are not needed for it any more.
+    pub(super) fn journal_again(&mut self, slot: Slot) {
+        let log = self.log(slot);
         let mut entries = Vec::new();
         for it in &log.tails {
             let place = |position| Place { segment: it.base_offset, position };
@@ -92,15 +104,24 @@ impl Store {
                 entries.push(Body::Append { place: place(position), max_timestamp_delta: 0, batch: shared(batch) });
             }
         }
-        entries.extend(held.into_iter().map(|it| it.body).filter(|body| matches!(body, Body::LogStart { .. })));
-        if let Some(number) = large {
-            self.large.supersede(number);
-        }
         for body in entries {
             self.push_entry(slot, body);
         }
         let durability = self.log(slot).config.durability;
         self.log_mut(slot).image_before = self.journal_of(durability).pushed();
+    }
+
+    /// Gives the durable journal the entry that a log of either durability is cut by: what follows in the other journal
+    /// relies on it.
+    pub(super) fn push_truncate(&mut self, slot: Slot, body: EntryBody) {
+        let (order, pushed_ns) = (self.order, self.now.monotonic_ns);
+        let log = self.log(slot);
+        let id = log.id;
+        if log.config.durability == Durability::Cached || !log.is_directory_journaled {
+            let body = Body::Directory { name: Bytes::Name(Arc::clone(&log.directory)) };
+            self.durable_journal.push(Pending { slot, log: id, body, order, pushed_ns });
+        }
+        self.durable_journal.push(Pending { slot, log: id, body, order, pushed_ns });
     }
 
     pub(super) fn submit_journals(&mut self) {
@@ -128,7 +149,13 @@ impl Store {
                     {
                         self.push(Event::StartDurable { slot: entry.slot, start_offset });
                     }
-                    self.set_durable(entry.slot, entry.log, end_of(&entry.body));
+                    if self.log_if(entry.slot, entry.log).is_some_and(|log| entry.order >= log.since) {
+                        // Else the entry was journaled again, or cut off.
+                        self.set_durable(entry.slot, entry.log, end_of(&entry.body));
+                    }
+                    if matches!(entry.body, Body::Truncate { .. }) {
+                        self.truncation_journaled(entry.slot, entry.log);
+                    }
                 }
                 self.journal_of(durability).reuse(entries);
                 self.after_progress();

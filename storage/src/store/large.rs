@@ -19,9 +19,8 @@
 //!   block that is not durable yet), the batches go through the journal as any other.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
-use super::files::{FileKey, FileOp};
+use super::files::FileOp;
 use super::journaling::end_of;
 use super::purpose::Purpose;
 use super::{EntryBody, Store, shared};
@@ -31,7 +30,7 @@ use crate::journal::format::{self, Body, Place};
 use crate::journal::writer::Bytes;
 use crate::log::state::Held;
 use crate::log::{Durability, LogId, Slot};
-use crate::segment::{LOGS_DIRECTORY, log_directory, segment_path};
+use crate::segment::{LOGS_DIRECTORY, log_directory};
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
 /// Writes of all logs in flight at once.
@@ -282,10 +281,11 @@ impl Store {
                 };
                 let data = std::mem::take(&mut write.blocks);
                 let op = FileOp::Write { position: write.position, data, durability };
-                let directory = Arc::clone(&log.directory);
                 let mode = OpenMode { create: true, write: true, direct };
-                let path = || segment_path(&directory, segment);
-                return self.files.request(FileKey::Segment(id, segment), path, mode, op, purpose);
+                let at = log.segment_index(segment).expect("a segment with a tail is there");
+                let segment = &log.segments[at];
+                let (key, path) = (segment.key(id), segment.path(&log.directory));
+                return self.files.request(key, || path, mode, op, purpose);
             }
         };
         self.files.request_name(op, purpose);

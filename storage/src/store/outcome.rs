@@ -152,6 +152,32 @@ pub enum Lookup {
     Failed,
 }
 
+/// What becomes of a request to cut a log's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Truncate {
+    /// The log ends at or before the offset: there is nothing to cut.
+    Unchanged,
+    /// [`Event::TruncationEnded`] follows. Appends of the log wait until then.
+    Pending,
+    /// The log's end is being cut already; try again when that is over.
+    Busy,
+    /// The store stopped after [`Event::Fatal`], or is stopping.
+    Failed,
+}
+
+/// How a truncation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Truncated {
+    /// The log ends there, durably: at the offset that was asked for, or where the batch that held it began; at the log's
+    /// start offset if that is larger.
+    Done {
+        /// The log's end offset.
+        end_offset: i64,
+    },
+    /// The disk returned an error, or bytes that are no batches: the log is as it was.
+    Failed,
+}
+
 /// What happened since the last call of [`crate::Store::next_event`].
 #[derive(Debug)]
 pub enum Event {
@@ -197,6 +223,13 @@ pub enum Event {
         slot: Slot,
         /// The durable start offset.
         start_offset: i64,
+    },
+    /// The log's end was cut, durably, or could not be. Its end offset and durable end went back before this.
+    TruncationEnded {
+        /// The log.
+        slot: Slot,
+        /// How it ended.
+        outcome: Truncated,
     },
     /// Retention moved the log's start.
     StartMoved {

@@ -24,6 +24,8 @@ pub(crate) enum Purpose {
     Compaction(Piece),
     /// Files of a deleted log or segment; failures are tried again at the next start.
     Removal,
+    /// Bytes for the truncation of a log, or the removal of a file that it cut off.
+    Truncation(Slot, LogId),
     /// The size of the file system.
     Volume,
     /// Nobody waits for it.

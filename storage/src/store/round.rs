@@ -209,7 +209,7 @@ impl Store {
     }
 
     fn is_round_due(&self) -> bool {
-        self.now.monotonic_ns >= self.rounds.not_before_ns && self.wants_round()
+        self.now.monotonic_ns >= self.rounds.not_before_ns && self.wants_round() && !self.has_cut_due()
     }
 
     /// When a round that was given up is tried again, if that is still to come.

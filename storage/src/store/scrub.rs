@@ -195,9 +195,10 @@ impl Store {
     fn is_still_there(&mut self, reading: &Reading) -> bool {
         let Some(log) = self.log_if(reading.slot, reading.log) else { return false };
         let segment = log.segment_index(reading.base_offset).map(|at| &log.segments[at]);
-        segment.is_some_and(|segment| {
+        let is_same = segment.is_some_and(|segment| {
             segment.is_closed && (segment.generation, segment.bytes) == (reading.generation, reading.bytes)
-        })
+        });
+        is_same && log.truncation.is_none()
     }
 
     fn scrub_on(&mut self, reading: Reading) {

@@ -54,6 +54,12 @@ pub(crate) struct Log {
     pub(crate) is_cached: bool,
     /// Whether records go whose key has a later one.
     pub(crate) compacted: Option<Compacted>,
+    /// Where it goes on after everything was cut, if that is not 0.
+    pub(crate) emptied_at: i64,
+    /// Its end is being cut to this offset, or the batch that holds it; appends wait meanwhile.
+    pub(crate) cut: Option<i64>,
+    /// Producers some of whose remembered batches were cut remember none before these offsets.
+    pub(crate) remembered_from: BTreeMap<i64, i64>,
 }
 
 /// What a compacted log has to be, besides.
@@ -114,7 +120,7 @@ impl Compacted {
 
 impl Log {
     pub(crate) fn end(&self) -> i64 {
-        self.entries.last().map_or(0, Entry::end)
+        self.entries.last().map_or(0, Entry::end).max(self.emptied_at)
     }
 
     /// A new batch got these offsets.
@@ -135,11 +141,47 @@ impl Log {
         self.promised_end = end;
     }
 
+    /// Where the log ends when everything from `offset` on is cut, while its start is there.
+    fn end_after_cut(&self, offset: i64, start: i64) -> i64 {
+        let kept = self.entries.iter().take_while(|entry| entry.end() <= offset);
+        kept.last().map_or(0, Entry::end).max(start)
+    }
+
+    /// The log was cut to end at `end`.
+    pub(crate) fn truncated(&mut self, end: i64) {
+        let offset = self.cut.take().expect("it was asked for");
+        assert_eq!(end, self.end_after_cut(offset, self.start), "cut to {offset}, start {}", self.start);
+        self.cut_entries(end);
+        self.promised_end = end;
+    }
+
+    fn cut_entries(&mut self, end: i64) {
+        let remembered: Vec<(i64, Option<i64>)> = self
+            .remembered()
+            .into_iter()
+            .filter(|(_, batches)| batches.iter().any(|entry| entry.end() > end))
+            .map(|(producer, batches)| (producer, batches.first().filter(|first| first.end() <= end).map(|it| it.base)))
+            .collect();
+        self.entries.retain(|entry| entry.end() <= end);
+        if self.end() < end {
+            self.emptied_at = end;
+        }
+        for (producer, from) in remembered {
+            match from {
+                Some(from) => self.remembered_from.insert(producer, from),
+                // What the rest of the log has of it was looked for.
+                None => self.remembered_from.remove(&producer),
+            };
+        }
+    }
+
     /// The last batches of each producer, which have to be recognised.
     pub(crate) fn remembered(&self) -> BTreeMap<i64, Vec<&Entry>> {
         let mut producers: BTreeMap<i64, Vec<&Entry>> = BTreeMap::new();
         for entry in self.entries.iter().filter(|entry| entry.base >= self.start) {
-            if let Some(sequence) = entry.sequence {
+            if let Some(sequence) = entry.sequence
+                && self.remembered_from.get(&sequence.producer).is_none_or(|&from| entry.base >= from)
+            {
                 let batches = producers.entry(sequence.producer).or_default();
                 batches.push(entry);
                 if batches.len() > REMEMBERED {
@@ -161,6 +203,12 @@ impl Log {
 
     /// The log was recovered with these offsets: what is gone was never promised.
     pub(crate) fn recovered(&mut self, crash: Crash, start: i64, end: i64) {
+        if let Some(offset) = self.cut.take()
+            && end == self.end_after_cut(offset, start)
+        {
+            self.cut_entries(end);
+            self.promised_end = end;
+        }
         if crash == Crash::Kill || !self.is_cached {
             assert!(end >= self.promised_end, "{} was durable, {end} is left", self.promised_end);
             assert!(start >= self.promised_start, "the start went back from {} to {start}", self.promised_start);

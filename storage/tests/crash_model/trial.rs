@@ -11,7 +11,9 @@ use storage::recovery::Identity;
 use storage::simulated::{Blocking, Disk, Faults, Latency, Owner, Queue, Random};
 use storage::store::compaction::Settings;
 use storage::store::metrics::Damage;
-use storage::store::{Append, AppendToken, Event, Options, Origin, Read, ReadRequest, ReadToken, ReaderId, Store};
+use storage::store::{
+    Append, AppendToken, Event, Options, Origin, Read, ReadRequest, ReadToken, ReaderId, Store, Truncate, Truncated,
+};
 use storage::{Compaction, Durability, LogConfig, LogId, Now, Slot, batch};
 
 use crate::model::{Compacted, Crash, Log, Sequence};
@@ -77,6 +79,7 @@ pub(crate) struct Totals {
     pub(crate) compactions: u64,
     pub(crate) compactions_failed: u64,
     pub(crate) dropped_records: u64,
+    pub(crate) truncations: u64,
     pub(crate) writes: u64,
     pub(crate) time_ns: u64,
 }
@@ -97,6 +100,7 @@ impl Totals {
         self.compactions += other.compactions;
         self.compactions_failed += other.compactions_failed;
         self.dropped_records += other.dropped_records;
+        self.truncations += other.truncations;
         self.writes += other.writes;
         self.time_ns += other.time_ns;
     }
@@ -113,6 +117,8 @@ struct Validating {
     sequence: Option<Sequence>,
     /// It was appended before, with this first and last offset.
     repeats: Option<(i64, i64)>,
+    /// The sequence that is due, which it does not have.
+    due: Option<i32>,
 }
 
 /// A read that waits for the disk.
@@ -305,6 +311,7 @@ impl Trial {
             25..35 => self.repeat(),
             35..40 => self.skip_sequence(),
             40..43 => self.change_durability(),
+            43..46 => self.truncate(),
             _ => self.append_new(),
         }
     }
@@ -360,21 +367,52 @@ impl Trial {
         self.node.stores[shard].reconfigure(slot, LogConfig { durability, ..config(id, self.plan) }, now);
     }
 
+    /// Cuts a log's end somewhere, mostly near it.
+    fn truncate(&mut self) {
+        let id = self.any_log();
+        // What is left of a compacted log where it is cut, the model does not know.
+        let is_compacted = self.logs[&id].compacted.is_some();
+        if is_compacted || self.node.validating.values().any(|append| append.log == id) {
+            return;
+        }
+        let (shard, slot) = self.node.slots[&id];
+        let now = self.now();
+        let log = self.logs.get_mut(&id).expect("picked");
+        let (end, is_cutting) = (log.end(), log.cut.is_some());
+        let back = if self.random.index(4) == 0 { end } else { 30.min(end) };
+        let offset = end - self.random.below(back as u64 + 1) as i64;
+        match self.node.stores[shard].truncate(slot, offset, now) {
+            Truncate::Pending => {
+                assert!(!is_cutting && offset < end);
+                log.cut = Some(offset);
+                self.totals.truncations += 1;
+            }
+            Truncate::Unchanged => assert!(offset >= end || log.start >= end),
+            Truncate::Busy => assert!(is_cutting),
+            Truncate::Failed => {}
+        }
+    }
+
     fn append_new(&mut self) {
         let id = self.any_log();
         let producer = (self.random.index(3) > 0).then(|| self.random.below(PRODUCERS) as i64);
-        let is_waiting = self.node.validating.values().any(|append| append.log == id);
+        let is_waiting = self.is_waiting(id);
         // Without an answer to the last batch its producer's next sequence is not known here.
         let producer = producer.filter(|_| !is_waiting);
         let sequence = producer.map(|producer| Sequence { producer, base: self.logs[&id].next_sequence(producer) });
         let bytes = self.build(sequence);
-        self.append(Validating { log: id, bytes, sequence, repeats: None });
+        self.append(Validating { log: id, bytes, sequence, repeats: None, due: None });
+    }
+
+    /// Whether it is not known what the log's next append will find.
+    fn is_waiting(&self, id: LogId) -> bool {
+        self.node.validating.values().any(|append| append.log == id) || self.logs[&id].cut.is_some()
     }
 
     /// Appends one of a producer's last batches again.
     fn repeat(&mut self) {
         let id = self.any_log();
-        if self.node.validating.values().any(|append| append.log == id) {
+        if self.is_waiting(id) {
             return;
         }
         let batches: Vec<_> = self.logs[&id].remembered().into_values().flatten().cloned().collect();
@@ -383,26 +421,21 @@ impl Trial {
         }
         let entry = batches[self.random.index(batches.len())].clone();
         let repeats = Some((entry.base, entry.last));
-        self.append(Validating { log: id, bytes: entry.bytes, sequence: entry.sequence, repeats });
+        self.append(Validating { log: id, bytes: entry.bytes, sequence: entry.sequence, repeats, due: None });
     }
 
     fn skip_sequence(&mut self) {
         let id = self.any_log();
         let producers: Vec<i64> = self.logs[&id].remembered().into_keys().collect();
-        if producers.is_empty() || self.node.validating.values().any(|append| append.log == id) {
+        if producers.is_empty() || self.is_waiting(id) {
             return;
         }
         let producer = producers[self.random.index(producers.len())];
         let due = self.logs[&id].next_sequence(producer);
         let base = due + 1 + self.random.below(5) as i32;
-        let bytes = self.build(Some(Sequence { producer, base }));
-        let now = self.now();
-        let (shard, slot) = self.node.slots[&id];
-        match self.node.stores[shard].append(slot, &bytes, Origin::Client, 0, now) {
-            Append::OutOfOrder { expected, .. } => assert_eq!(expected, due),
-            Append::Full(_) | Append::Failed | Append::Validating(_) => {}
-            other => panic!("a gap in the sequence of producer {producer} was answered with {other:?}"),
-        }
+        let sequence = Some(Sequence { producer, base });
+        let bytes = self.build(sequence);
+        self.append(Validating { log: id, bytes, sequence, repeats: None, due: Some(due) });
     }
 
     fn build(&mut self, sequence: Option<Sequence>) -> Vec<u8> {
@@ -435,8 +468,9 @@ impl Trial {
     fn appended(&mut self, shard: usize, append: Validating, outcome: Append) {
         match outcome {
             Append::Appended { base_offset, last_offset, .. } => {
-                let Validating { log, bytes, sequence, repeats } = append;
+                let Validating { log, bytes, sequence, repeats, due } = append;
                 assert_eq!(repeats, None, "{sequence:?} was in log {log} already");
+                assert_eq!(due, None, "{sequence:?} of log {log} leaves a gap");
                 self.logs.get_mut(&log).expect("not deleted").appended(base_offset, last_offset, bytes, sequence);
                 self.totals.appended += 1;
             }
@@ -448,6 +482,7 @@ impl Trial {
                 let previous = self.node.validating.insert((shard, token), append);
                 assert!(previous.is_none(), "a token is used once at a time");
             }
+            Append::OutOfOrder { expected, .. } if append.due.is_some() => assert_eq!(append.due, Some(expected)),
             Append::Full(_) => self.totals.refused += 1,
             Append::Failed => {}
             other => panic!("a valid batch for log {} was answered with {other:?}", append.log),
@@ -630,6 +665,18 @@ impl Trial {
                     if let Some(id) = self.log_at(shard, slot) {
                         let log = self.logs.get_mut(&id).expect("attached");
                         log.promised_start = log.promised_start.max(start_offset);
+                    }
+                }
+                Event::TruncationEnded { slot, outcome } => {
+                    if let Some(id) = self.log_at(shard, slot) {
+                        let log = self.logs.get_mut(&id).expect("attached");
+                        match outcome {
+                            Truncated::Done { end_offset } => log.truncated(end_offset),
+                            Truncated::Failed => {
+                                assert!(self.plan.error_per_million > 0, "nothing fails here");
+                                log.cut = None;
+                            }
+                        }
                     }
                 }
                 Event::StartMoved { .. } => panic!("retention is off"),

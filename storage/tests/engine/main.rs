@@ -13,3 +13,4 @@ mod repair;
 mod restart;
 mod retention;
 mod search;
+mod truncate;

@@ -21,6 +21,7 @@ use crate::compaction::map::{OffsetMap, Shape};
 use crate::compaction::transactions::{Survey, Transactions};
 use crate::compaction::walk::Walk;
 use crate::io::{Done, Failure, Op, OpenMode};
+use crate::log::state::Log;
 use crate::log::{LogId, Slot};
 use crate::scan::Progress;
 use crate::segment::compacted_path;
@@ -210,7 +211,8 @@ impl Store {
 
     fn may_job_go_on(&mut self, job: &Job) -> bool {
         let may = self.compaction.settings.is_enabled && !self.is_stopping && !self.is_failed;
-        may && self.log_if(job.slot, job.id).is_some_and(|log| log.config.compaction.is_some())
+        let is_wanted = |log: &mut Log| log.config.compaction.is_some() && log.truncation.is_none();
+        may && self.log_if(job.slot, job.id).is_some_and(is_wanted)
     }
 
     /// The next batch of the pass, checked; or what there is to wait for.

@@ -123,7 +123,8 @@ fn is_final(log: &Log, at: usize) -> bool {
 fn plan(log: &Log, now_ms: i64) -> Plan {
     let dirty_from = log.compacted.clean_offset.max(log.start_offset);
     let idle = Plan { segments: 0, dirty_from, dirty_millionths: 0, when: When::Never };
-    let Some(config) = log.config.compaction.filter(|_| !log.compacted.is_uncleanable && log.is_attached) else {
+    let may_compact = !log.compacted.is_uncleanable && log.is_attached && log.truncation.is_none();
+    let Some(config) = log.config.compaction.filter(|_| may_compact) else {
         return idle;
     };
     let Some(from) = log.segment_at(dirty_from).or_else(|| (!log.segments.is_empty()).then_some(0)) else {

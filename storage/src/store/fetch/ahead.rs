@@ -168,6 +168,16 @@ impl Readers {
             _ => None,
         }
     }
+
+    /// Segments of a log are others now: its readers' places are searched anew, and what is kept for them goes.
+    pub(super) fn forget_places_in(&mut self, slot: Slot) {
+        for reader in self.by_id.values_mut().filter(|reader| reader.at.file.slot == slot) {
+            (reader.at.offset, reader.rest, reader.streak) = (-1, None, 0);
+            if matches!(reader.next, Next::Here { .. }) {
+                reader.next = Next::None;
+            }
+        }
+    }
 }
 
 impl Store {
@@ -250,8 +260,9 @@ impl Store {
     fn start_ahead(&mut self, reader: ReaderId, file: File, position: u64) {
         let log = self.log(file.slot);
         let Some(at) = log.segment_index(file.base_offset) else { return };
+        let is_to_be_cut = log.truncation.as_ref().is_some_and(|it| it.is_due());
         // What is not on disk yet is in memory.
-        if position >= log.durable_bytes(&log.segments[at]) || !self.fetches.has_room_ahead() {
+        if is_to_be_cut || position >= log.durable_bytes(&log.segments[at]) || !self.fetches.has_room_ahead() {
             return;
         }
         let number = self.fetches.insert(file, Kind::Ahead { reader }, Some((position, file.base_offset)));

@@ -7,7 +7,7 @@ use crate::buffer::Slice;
 use crate::io::{BLOCK_BYTES, Durability, Failure, Op, OpenMode};
 use crate::log::Slot;
 use crate::log::state::Log;
-use crate::segment::{index_path, log_directory, segment_path};
+use crate::segment::log_directory;
 use crate::store::Store;
 use crate::store::files::{FileKey, FileOp};
 use crate::tail::Placed;
@@ -126,11 +126,11 @@ impl Store {
                 segment.is_index_named,
             )
         });
+        let (key, path) = (segment.key(id), segment.path(&directory));
+        let (index_key, index_path) = (segment.index_key(id), segment.index_path(&directory));
         if is_left {
             self.leave_extents();
         }
-        let path = segment_path(&directory, base_offset);
-        let key = FileKey::Segment(id, base_offset);
         let mode = OpenMode { create: true, write: true, direct: self.options.direct };
         for (position, data) in contiguous_writes(writes) {
             let op = FileOp::Write { position, data, durability: Durability::Buffered };
@@ -138,10 +138,9 @@ impl Store {
         }
         let index = index.and_then(|(rest, position, entries, is_index_named)| {
             let bytes = rest.len() as u64;
-            let path = index_path(&directory, base_offset);
-            self.plan_index(FileKey::Index(id, base_offset), &path, position, &rest)?;
+            self.plan_index(index_key, &index_path, position, &rest)?;
             let round = self.rounds.active.as_mut().expect("a round is under way");
-            round.touched.push((FileKey::Index(id, base_offset), path));
+            round.touched.push((index_key, index_path));
             if !is_index_named {
                 round.named.insert(log_directory(&directory));
             }
@@ -203,13 +202,10 @@ impl Store {
         let mode = OpenMode { create: true, write: true, direct: self.options.direct };
         for (slot, id, base_offset, length) in closed {
             let Some(log) = self.log_if(slot, id) else { continue };
-            let path = segment_path(&log.directory, base_offset);
-            self.queue(RoundOp::File {
-                key: FileKey::Segment(id, base_offset),
-                path,
-                mode,
-                op: FileOp::SetLength(length),
-            });
+            let Some(at) = log.segment_index(base_offset) else { continue };
+            let segment = &log.segments[at];
+            let (key, path) = (segment.key(id), segment.path(&log.directory));
+            self.queue(RoundOp::File { key, path, mode, op: FileOp::SetLength(length) });
         }
     }
 
@@ -222,7 +218,7 @@ impl Store {
             return;
         }
         for (key, path) in touched {
-            let direct = self.options.direct && matches!(key, FileKey::Segment(..));
+            let direct = self.options.direct && matches!(key, FileKey::Segment(..) | FileKey::Compacted(..));
             let mode = OpenMode { create: true, write: true, direct };
             self.queue(RoundOp::File { key, path, mode, op: FileOp::Sync });
         }
