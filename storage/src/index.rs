@@ -35,6 +35,9 @@ pub const CHUNK_HEADER_BYTES: usize = 32;
 /// Size of an entry on disk and in memory.
 pub const ENTRY_BYTES: usize = 20;
 
+/// The largest distance of an offset from its segment's base offset.
+const RELATIVE_OFFSET_MAX: i64 = i32::MAX as i64;
+
 const MAGIC: &[u8; 8] = b"SKNINDEX";
 const HEADER_CRC: usize = 24;
 const CHUNK_CRC: usize = 28;
@@ -139,19 +142,25 @@ impl Index {
         self.entries.is_empty()
     }
 
-    /// Whether a batch with this last offset can be indexed here; if not, the segment must roll.
+    /// Whether a batch with this last offset may go to the segment; if not, the segment must roll. Kafka's indexes have
+    /// 31 bits for an offset.
     pub fn fits(&self, last_offset: i64) -> bool {
+        last_offset >= self.base_offset && last_offset - self.base_offset <= RELATIVE_OFFSET_MAX
+    }
+
+    /// Whether it can be indexed at all: earlier versions let segments grow so far.
+    pub(crate) fn can_hold(&self, last_offset: i64) -> bool {
         last_offset >= self.base_offset && u32::try_from(last_offset - self.base_offset).is_ok_and(|it| it < u32::MAX)
     }
 
     /// A batch was appended to the segment.
     ///
     /// # Panics
-    /// If it does not follow the one before, or does not [fit](Self::fits).
+    /// If it does not follow the one before, or its offsets are not within 32 bits of the base offset.
     pub fn append(&mut self, batch: Placed) {
         assert_eq!(batch.position, self.end.position, "batches lie one after another");
         assert!(batch.base_offset >= self.end.offset && batch.last_offset >= batch.base_offset, "offsets ascend");
-        assert!(self.fits(batch.last_offset), "a segment rolls before its relative offsets overflow");
+        assert!(self.can_hold(batch.last_offset), "a segment rolls before its relative offsets overflow");
         let indexed_to = self.entries.last().map_or(0, |entry| entry.position);
         if batch.position - indexed_to >= self.interval_bytes.max(1) {
             self.entries.push(Entry {

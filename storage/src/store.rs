@@ -173,6 +173,10 @@ pub struct Store {
     truncations: Truncations,
     /// Logs by the time retention must look at them.
     due: BTreeSet<(u64, Slot)>,
+    /// By how much the wall clock was ahead of the monotonic one when deadlines were last reckoned by both, in ms.
+    clocks_apart_ms: Option<i64>,
+    /// The next log whose deadlines are to be reckoned anew.
+    reschedule_next: Option<usize>,
     /// By the time they are due.
     removals: BTreeMap<(u64, u64), Removal>,
     next_removal: u64,
@@ -219,6 +223,8 @@ impl Store {
             next_append: identity.directory.first_token(),
             truncations: Truncations::new(),
             due: BTreeSet::new(),
+            clocks_apart_ms: None,
+            reschedule_next: None,
             removals: BTreeMap::new(),
             next_removal: 0,
             appended_bytes: 0,
@@ -399,6 +405,7 @@ impl Store {
         self.step_deferred(budget);
         self.step_searches(budget);
         self.resume_fetches();
+        self.follow_wall_clock();
         self.run_due_retention();
         self.run_removals();
         self.step_truncations();
@@ -412,7 +419,7 @@ impl Store {
     /// have left work.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        let has_background_work = self.has_truncation_work() || self.compaction.has_work();
+        let has_background_work = self.has_truncation_work() || self.compaction.has_work() || self.is_rescheduling();
         !self.is_failed && (self.has_deferred_work() || self.has_searches() || has_background_work)
     }
 

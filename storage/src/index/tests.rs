@@ -144,6 +144,6 @@ fn a_gap_between_chunks_is_refused() {
 #[test]
 fn a_segment_rolls_before_its_offsets_overflow() {
     let index = Index::new(BASE, 4096);
-    assert!(index.fits(BASE) && index.fits(BASE + i64::from(u32::MAX) - 1));
-    assert!(!index.fits(BASE + i64::from(u32::MAX)) && !index.fits(BASE - 1));
+    assert!(index.fits(BASE) && index.fits(BASE + i64::from(i32::MAX)));
+    assert!(!index.fits(BASE + i64::from(i32::MAX) + 1) && !index.fits(BASE - 1));
 }

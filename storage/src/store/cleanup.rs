@@ -17,6 +17,14 @@ use crate::segment::{compacted_index_path, compacted_path, log_directory};
 
 /// Removals started in one step.
 const REMOVALS_PER_STEP_MAX: usize = 8;
+/// Logs that retention looks at in one step.
+const LOGS_PER_STEP_MAX: usize = 64;
+/// Segments that retention removes in one step.
+const SEGMENTS_PER_STEP_MAX: usize = 64;
+/// Logs whose deadlines are reckoned anew in one step, after the wall clock jumped.
+const RESCHEDULED_PER_STEP_MAX: usize = 1024;
+/// By how much the wall clock and the monotonic one may part before deadlines are reckoned anew, in ms.
+const JUMP_MS_MIN: u64 = 5_000;
 /// How long something that could not be done yet rests.
 const REST_NS: u64 = 1_000_000_000;
 
@@ -94,30 +102,63 @@ impl Store {
     }
 
     pub(super) fn run_due_retention(&mut self) {
-        while let Some(&(at, slot)) = self.due.first() {
-            if at > self.now.monotonic_ns || self.is_failed {
+        let mut segments_left = SEGMENTS_PER_STEP_MAX;
+        for _ in 0..LOGS_PER_STEP_MAX {
+            let Some(&(at, slot)) = self.due.first() else { break };
+            if at > self.now.monotonic_ns || self.is_failed || segments_left == 0 {
                 break;
             }
             self.due.pop_first();
             self.log_mut(slot).due_ns = None;
-            self.apply_retention(slot);
-            // What is expired and not durable yet is still due.
-            self.schedule_retention_after(slot, REST_NS);
+            if self.apply_retention(slot, &mut segments_left) {
+                let now_ns = self.now.monotonic_ns;
+                self.log_mut(slot).due_ns = Some(now_ns);
+                self.due.insert((now_ns, slot));
+            } else {
+                // What is expired and not durable yet is still due.
+                self.schedule_retention_after(slot, REST_NS);
+            }
         }
     }
 
+    /// Records expire by the wall clock, and deadlines are by the monotonic one: where the two part, the deadlines are
+    /// reckoned anew, some in each step.
+    pub(super) fn follow_wall_clock(&mut self) {
+        let apart_ms = self.now.wall_ms.saturating_sub_unsigned(self.now.monotonic_ns / 1_000_000);
+        if self.clocks_apart_ms.is_none_or(|before| before.abs_diff(apart_ms) >= JUMP_MS_MIN) {
+            // Nothing was scheduled before the first step but by the same time.
+            self.reschedule_next = self.clocks_apart_ms.map(|_| 0);
+            self.clocks_apart_ms = Some(apart_ms);
+        }
+        let Some(first) = self.reschedule_next else { return };
+        let end = self.logs.len().min(first + RESCHEDULED_PER_STEP_MAX);
+        for at in first..end {
+            let slot = Slot::new(self.identity.directory, at);
+            if self.logs[at].as_ref().is_some_and(|log| log.is_attached) {
+                self.schedule_retention(slot);
+                self.schedule_compaction(slot);
+            }
+        }
+        self.reschedule_next = (end < self.logs.len()).then_some(end);
+    }
+
+    /// Whether deadlines remain to be reckoned anew.
+    pub(super) fn is_rescheduling(&self) -> bool {
+        self.reschedule_next.is_some()
+    }
+
     /// Removes whole segments by time and size. Only what is durable goes; the active segment is closed first
-    /// if all of it is expired, as Kafka does.
-    fn apply_retention(&mut self, slot: Slot) {
+    /// if all of it is expired, as Kafka does. At most `segments_left` go; whether more may follow at once.
+    fn apply_retention(&mut self, slot: Slot, segments_left: &mut usize) -> bool {
         let now_ms = self.now.wall_ms;
         let log = self.log(slot);
         if log.truncation.is_some() {
-            return;
+            return false;
         }
         let mut start = log.start_offset;
         let mut size = log.size_bytes();
         let count = log.segments.len();
-        for at in 0..count {
+        for at in 0..count.min(*segments_left) {
             let segment = &log.segments[at];
             let next = log.segments.get(at + 1).map_or(log.end_offset, |next| next.base_offset);
             let is_expired = segment_expiry_ms(log, at).is_some_and(|expiry| expiry <= now_ms);
@@ -132,6 +173,7 @@ impl Store {
             }
             size -= segment.bytes;
             start = start.max(next);
+            *segments_left -= 1;
         }
         if start > log.start_offset {
             let takes_active = start == log.end_offset;
@@ -145,6 +187,7 @@ impl Store {
             self.push(Event::StartMoved { slot, start_offset: start });
             self.drop_segments_below_start(slot);
         }
+        *segments_left == 0
     }
 
     /// Forgets closed segments that end at or before the log's start. Their files are removed once a checkpoint's record

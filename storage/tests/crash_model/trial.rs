@@ -109,6 +109,8 @@ impl Totals {
 const LATENCY: Latency = Latency { ns_min: 20_000, ns_max: 200_000, slow_per_million: 20_000, slow_ns_max: 50_000_000 };
 const WALL_START_MS: i64 = 1_704_067_200_000;
 const PRODUCERS: u64 = 4;
+/// Turns that a store may ask for at once, one after another, by deadlines in the past.
+const TURNS_AT_ONCE_MAX: usize = 20;
 
 /// An append that is being validated.
 struct Validating {
@@ -625,12 +627,25 @@ impl Trial {
         let now = self.now();
         let budget = 1 << self.random.between(12, 18);
         self.node.stores[shard].step(now, budget);
+        self.check_deadline(shard, now);
         self.events(shard);
         let mut requests = Vec::new();
         self.node.stores[shard].requests(&mut requests);
         for request in requests {
             self.node.queues[shard].submit(self.now_ns, request);
         }
+    }
+
+    /// A deadline in the past has the shard turn at once: there must be something to do then, and an end to it.
+    fn check_deadline(&mut self, shard: usize, now: Now) {
+        let store = &mut self.node.stores[shard];
+        for _ in 0..TURNS_AT_ONCE_MAX {
+            if store.next_deadline().is_none_or(|at| at > now.monotonic_ns) {
+                return;
+            }
+            store.step(now, 1 << 12);
+        }
+        panic!("a deadline stays in the past");
     }
 
     fn complete(&mut self, shard: usize) {

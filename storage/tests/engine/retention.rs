@@ -113,3 +113,47 @@ fn records_that_are_old_when_they_are_written_can_be_read_until_the_next_look() 
     node.settle();
     assert_eq!(node.stores[0].start_offset(log.1), 3);
 }
+
+#[test]
+fn a_wall_clock_that_jumps_moves_what_expires_with_it() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut node = Node::start(directory.path(), 1);
+    let log = node.attach(1, LogConfig { retention_ms: Some(HOUR_MS), ..config() });
+    fill(&mut node, log, 25);
+    // Set back, and an hour passes by the monotonic clock.
+    node.now.wall_ms -= 2 * HOUR_MS as i64;
+    node.settle();
+    node.pass(HOUR_MS + 2);
+    node.settle();
+    assert_eq!(node.stores[0].start_offset(log.1), 0, "by the wall clock nothing has expired");
+    let due = node.stores[0].next_deadline().expect("something will");
+    assert!(due > node.now.monotonic_ns + HOUR_MS * 1_000_000, "nothing to do for another two hours");
+    // Set right again, and more.
+    node.now.wall_ms += 3 * HOUR_MS as i64;
+    node.settle();
+    assert_eq!(node.stores[0].start_offset(log.1), 25);
+}
+
+#[test]
+fn many_segments_go_a_few_in_each_step() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut node = Node::start(directory.path(), 1);
+    let config = LogConfig { segment_bytes: 1000, retention_ms: Some(HOUR_MS), ..config() };
+    let log = node.attach(1, config);
+    for _ in 0..200 {
+        assert!(matches!(node.append(log, &batch(1, 900, START_MS)), Append::Appended { .. }));
+    }
+    node.settle();
+    node.pass(2 * HOUR_MS);
+    let mut starts = vec![0];
+    for _ in 0..4 {
+        node.stores[0].step(node.now, 1);
+        starts.push(node.stores[0].start_offset(log.1));
+    }
+    assert_eq!(starts, [0, 64, 128, 192, 200]);
+    node.settle();
+    node.pass(2000);
+    node.settle();
+    let left = fs::read_dir(directory.path().join("logs/topic-0.1")).map_or(0, Iterator::count);
+    assert!(left <= 2, "{left} files of the active segment");
+}

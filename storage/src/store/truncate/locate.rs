@@ -147,7 +147,7 @@ impl Locating {
                 Ok(batch) if batch.next_offset() > offset => return Look::Found(offset.min(batch.base_offset())),
                 Ok(batch) => {
                     let end = self.index.end();
-                    if batch.base_offset() < end.offset || !self.index.fits(batch.last_offset()) {
+                    if batch.base_offset() < end.offset || !self.index.can_hold(batch.last_offset()) {
                         return Look::Damaged;
                     }
                     self.index.append(Placed {
