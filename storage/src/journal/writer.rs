@@ -23,6 +23,7 @@ use crate::buffer::{Pool, Slice};
 use crate::io::{self, BLOCK_BYTES, Failure, Op, OpenMode};
 use crate::latency::Latencies;
 use crate::log::{Durability, LogId, Slot};
+use crate::store::BATCH_BYTES_MAX;
 use crate::store::files::{FileKey, FileOp, Files};
 use crate::store::purpose::Purpose;
 
@@ -32,8 +33,14 @@ const GROUP_BYTES_MAX: usize = 3 << 20;
 pub(crate) const GATHERED_BYTES_MAX: usize = 32 << 20;
 /// Memory for encoding a group.
 const STAGING_BYTES_MAX: usize = 32 << 20;
-/// Extents one journal may use: a checkpoint that lags stops appends before the journal eats the disk.
+/// Extents one journal may use for what is appended: a checkpoint that lags stops appends before the journal eats the
+/// disk.
 const EXTENTS_MAX: usize = 16;
+/// Extents it may use beyond, so that a round can always be finished: for what was taken before appends were stopped, and
+/// for the blocks that the round copies forward.
+const RESERVED_EXTENTS: usize = 11;
+/// Bytes of blocks that one round copies forward at most; those of further logs go to their segments, padded.
+pub(crate) const CARRIED_BYTES_MAX: usize = 32 << 20;
 /// Freed extents that are kept for use.
 const READY_MAX: usize = 4;
 /// A cached journal takes batches from so many bytes on from where they lie, instead of copying them.
@@ -43,6 +50,13 @@ const FILL_BYTES: u64 = 1 << 20;
 const ZERO_BYTES: usize = 64 << 10;
 
 const _: () = assert!(16 << 20 <= STAGING_BYTES_MAX - ZERO_BYTES, "the largest region and the zeros fit");
+
+/// Bytes of an extent that are used at least, in whatever sizes groups come: the next one has no batch larger than that.
+const USED_BYTES_MIN: usize = EXTENT_BYTES as usize - BATCH_BYTES_MAX - (1 << 20);
+const _: () = assert!(
+    RESERVED_EXTENTS * USED_BYTES_MIN >= GATHERED_BYTES_MAX + BATCH_BYTES_MAX + CARRIED_BYTES_MAX,
+    "a round finds room for everything that it waits for"
+);
 
 /// Writes of one group that may fail before the store gives up.
 const FAILURES_MAX: u32 = 2;
@@ -318,9 +332,9 @@ impl Journal {
         self.is_fill_refused && self.ready.is_empty()
     }
 
-    /// Whether so many extents are in use that appends must wait for a checkpoint.
+    /// Whether so much waits, or so many extents are in use, that appends must wait for a write or a checkpoint.
     pub(crate) fn is_full(&self) -> bool {
-        self.gathered_bytes >= GATHERED_BYTES_MAX
+        self.gathered_bytes >= GATHERED_BYTES_MAX || self.extents() >= EXTENTS_MAX
     }
 
     /// Extents that are full and wait for a checkpoint.
@@ -584,7 +598,7 @@ impl Journal {
         let is_used = self.active.as_ref().is_some_and(|active| active.position > 2 * BLOCK_BYTES as u64)
             || !self.gathering.is_empty()
             || self.group.is_some();
-        !is_ready && is_used && self.extents() < EXTENTS_MAX
+        !is_ready && is_used && self.extents() < EXTENTS_MAX + RESERVED_EXTENTS
     }
 
     /// What an extent must have for the group that waits. The first one is small: a large group must not wait for room

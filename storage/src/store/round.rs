@@ -24,7 +24,9 @@ use super::journaling::RETRY_NS;
 use super::purpose::Purpose;
 use super::records::Writer;
 use crate::Error;
-use crate::io::{Failure, Op, OpenMode};
+use crate::io::{BLOCK_BYTES, Failure, Op, OpenMode};
+use crate::journal::format::{FRAME_BYTES, IMAGE_HEAD_BYTES};
+use crate::journal::writer::CARRIED_BYTES_MAX;
 use crate::log::state::Log;
 use crate::log::{LogId, Slot};
 use crate::segment::LOGS_DIRECTORY;
@@ -97,6 +99,8 @@ struct Round {
     /// Sequences that the journals must have made durable before the records count.
     targets: [u64; 2],
     is_memory_spent: bool,
+    /// Its logs' last blocks are more than the journal takes.
+    is_carried_to_segments: bool,
     /// No record may rely on extents of the cached journal that could not be synced: everything goes to segments.
     is_cache_distrusted: bool,
     is_final: bool,
@@ -259,6 +263,7 @@ impl Store {
             slots.extend(self.by_id.values().filter(|slot| self.logs[slot.index()].as_deref().is_some_and(has_much)));
         }
         self.appended_bytes = 0;
+        let is_carried_to_segments = retire.iter().any(Option::is_some) && self.carries_too_much(slots.iter().copied());
         let logs = slots.into_iter().filter_map(|slot| Some((slot, self.logs[slot.index()].as_ref()?.id))).collect();
         self.rounds.active = Some(Round {
             phase: Phase::Directories,
@@ -276,10 +281,18 @@ impl Store {
             retire,
             targets: [0; 2],
             is_memory_spent,
+            is_carried_to_segments,
             is_cache_distrusted,
             is_final,
         });
         self.plan_directories();
+    }
+
+    /// Whether the blocks that logs would have copied forward are more than a round may give the journal.
+    fn carries_too_much(&self, slots: impl Iterator<Item = Slot>) -> bool {
+        let logs = slots.filter_map(|slot| self.logs[slot.index()].as_deref());
+        let tails: usize = logs.map(|log| log.tails.iter().filter(|it| !it.tail.is_durable()).count()).sum();
+        tails * (IMAGE_HEAD_BYTES + FRAME_BYTES + BLOCK_BYTES) > CARRIED_BYTES_MAX
     }
 
     /// Does what stands between two phases; whether the round goes on now.

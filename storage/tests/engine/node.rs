@@ -1,6 +1,6 @@
 //! A node's stores on real files, driven by a small blocking executor of their requests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -31,6 +31,10 @@ struct Files {
     is_full: bool,
     /// The error of everything that would change the file system.
     refusal: Option<i32>,
+    /// Writes to segments wait.
+    holds_segments: bool,
+    segments: BTreeSet<FileId>,
+    held: Vec<Request>,
     /// Bytes of every file that cannot be read.
     unreadable: Range<u64>,
 }
@@ -47,6 +51,11 @@ impl Files {
         }
         match op {
             Op::Open { file, path, mode } => {
+                if path.starts_with("logs") {
+                    self.segments.insert(file);
+                } else {
+                    self.segments.remove(&file);
+                }
                 let opened = OpenOptions::new()
                     .read(true)
                     .write(mode.write)
@@ -172,6 +181,11 @@ impl Node {
         self.files[shard].refusal = errno;
     }
 
+    /// Has the shard's writes to segments wait, or go on.
+    pub(crate) fn hold_segments(&mut self, shard: usize, holds: bool) {
+        self.files[shard].holds_segments = holds;
+    }
+
     /// Fills the shard's disk.
     pub(crate) fn fill_disk(&mut self, shard: usize) {
         self.files[shard].is_full = true;
@@ -212,6 +226,16 @@ impl Node {
         let mut any = store.has_work();
         let mut requests = Vec::new();
         store.requests(&mut requests);
+        let files = &mut self.files[shard];
+        if files.holds_segments {
+            let (held, now): (Vec<_>, Vec<_>) = requests
+                .into_iter()
+                .partition(|request| matches!(request.op, Op::Write { file, .. } if files.segments.contains(&file)));
+            files.held.extend(held);
+            requests = now;
+        } else {
+            requests.append(&mut files.held);
+        }
         for Request { directory, token, op } in requests {
             any = true;
             let result = self.files[shard]

@@ -387,3 +387,26 @@ fn a_group_that_cannot_be_written_twice_stops_the_shard() {
     assert_eq!(node.stores[0].durable_end(log.1), 0);
     assert_eq!(node.append(log, &batch(1, 100, START_MS)), Append::Failed);
 }
+
+#[test]
+fn a_journal_that_is_full_before_segments_are_written_takes_appends_again_when_they_are() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let options = Options { tail_bytes: 512 << 20, large_bytes_min: usize::MAX, ..options() };
+    let mut node = Node::try_start(directory.path(), 1, &options).expect("sound");
+    let log = node.attach(1, LogConfig { batch_bytes_max: 2 << 20, ..LogConfig::default() });
+    node.hold_segments(0, true);
+    let large = batch(1, 1 << 20, START_MS);
+    let refused = (0..1000).find_map(|_| match node.append(log, &large) {
+        Append::Appended { .. } => {
+            node.settle();
+            None
+        }
+        refused => Some(refused),
+    });
+    assert_eq!(refused, Some(Append::Full(Full::Journal)));
+    node.hold_segments(0, false);
+    node.settle();
+    assert!(matches!(node.append(log, &large), Append::Appended { .. }));
+    node.settle();
+    assert_eq!(node.stores[0].durable_end(log.1), node.stores[0].end_offset(log.1));
+}

@@ -22,7 +22,10 @@ impl Store {
             self.settle_segment(&piece);
         }
         let slots = self.round_slots();
-        if is_retiring {
+        if is_retiring && self.carries_too_much(slots.iter().copied()) {
+            // They grew since the round began. The next one writes them whole.
+            self.leave_extents();
+        } else if is_retiring {
             for &slot in &slots {
                 self.carry_forward(slot);
             }
