@@ -12,6 +12,9 @@ use crate::segment::Segment;
 /// How long a log rests of which something is not durable yet.
 const REST_NS: u64 = 1_000_000_000;
 
+/// Logs looked at in one step, most of which may need no more than a look.
+const LOGS_PER_STEP_MAX: usize = 64;
+
 /// What there is to do for a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Plan {
@@ -85,7 +88,10 @@ impl Store {
     /// Begins with the dirtiest of the logs that are due.
     pub(super) fn begin_due_job(&mut self) {
         let now_ns = self.now.monotonic_ns;
-        while self.has_due_job() {
+        for _ in 0..LOGS_PER_STEP_MAX {
+            if !self.has_due_job() {
+                return;
+            }
             let is_due = |slot: &Slot| self.log(*slot).compacted.due_ns.is_some_and(|at| at <= now_ns);
             let dirtiest = self.compaction.dirty.iter().rev().map(|&(_, slot)| slot).find(is_due);
             let first = self.compaction.due.first().map(|&(_, slot)| slot);
