@@ -1,6 +1,6 @@
 //! Damage that was found in segments: told once for each place, counted, and never served.
 //!
-//! Nothing here changes a file. `skein log verify` finds the same places on a stopped node.
+//! Nothing here changes a file. `skein log repair` finds the same places on a stopped node, and offers what can be done.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -116,8 +116,8 @@ impl Store {
             reason = %damage,
             left_out,
             "stored records are damaged and are not served: consumers get an error there, and can seek behind it. \
-             `skein log verify` lists all such places; restore the file from a copy, or stop the node and see \
-             `skein log repair`"
+             restore the file from a copy; on the stopped node, `skein log repair` lists all such places and says what else \
+             can be done"
         );
     }
 }
