@@ -11,6 +11,9 @@ use plotters::prelude::*;
 /// About what a plot has on a page, so that its text is as large as that around it.
 const SIZE: (u32, u32) = (460, 270);
 
+/// How far beyond the end of a logarithmic axis a value may lie: a rate of 999 needs no axis from 100 on.
+const NEARLY: f64 = 0.01;
+
 /// How an axis maps values, and what is written at its ticks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scale {
@@ -43,7 +46,10 @@ impl Scale {
         match self {
             _ if low > high => (0.0, 1.0),
             Self::Linear => (0.0, if high > 0.0 { high * 1.05 } else { 1.0 }),
-            Self::Log | Self::LogMicroseconds => (low.floor(), high.ceil().max(low.floor() + 1.0)),
+            Self::Log | Self::LogMicroseconds => {
+                let low = (low + NEARLY).floor();
+                (low, (high - NEARLY).ceil().max(low + 1.0))
+            }
             Self::Percentile => (0.0, high.max(1.0)),
         }
     }
@@ -57,7 +63,7 @@ impl Scale {
             Self::Log | Self::LogMicroseconds => (low as i32..=high as i32).map(f64::from).collect(),
             Self::Percentile => {
                 let half = Self::Percentile.place(0.5);
-                [0.0, half].into_iter().chain((1..=high as i32).map(f64::from)).collect()
+                [half].into_iter().chain((1..=high as i32).map(f64::from)).collect()
             }
         }
     }
@@ -168,8 +174,8 @@ impl Plot {
             .light_line_style(TRANSPARENT)
             .bold_line_style(RGBColor(226, 232, 240))
             .axis_style(RGBColor(148, 163, 184))
-            .label_style(("sans-serif", 12).into_font().color(&ink))
-            .axis_desc_style(("sans-serif", 12).into_font().color(&ink))
+            .label_style(("sans-serif", 14).into_font().color(&ink))
+            .axis_desc_style(("sans-serif", 14).into_font().color(&ink))
             .x_desc(self.x.1)
             .y_desc(self.y.1)
             .draw()?;
@@ -197,7 +203,7 @@ mod tests {
             scale.ticks(range).into_iter().map(|tick| scale.label(tick)).collect()
         };
         assert_eq!(labels(Scale::LogMicroseconds, (1.0, 4.0)), ["10 µs", "100 µs", "1 ms", "10 ms"]);
-        assert_eq!(labels(Scale::Percentile, (0.0, 3.4)), ["0 %", "50 %", "90 %", "99 %", "99.9 %"]);
+        assert_eq!(labels(Scale::Percentile, (0.0, 3.4)), ["50 %", "90 %", "99 %", "99.9 %"]);
         assert_eq!(labels(Scale::Log, (2.0, 6.0)), ["100", "1k", "10k", "100k", "1M"]);
         assert_eq!(labels(Scale::Linear, (0.0, 10.5)), ["0", "2", "4", "6", "8", "10"]);
     }
