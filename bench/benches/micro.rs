@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
+use net::Reader;
 use net::api::{fetch, produce};
-use net::{ApiKey, Reader};
 use replication::mailbox::mailbox;
 use replication::wake::{Doorbell, Wake};
 use storage::batch::{HEADER_BYTES, TimestampType, copy_with_crc};
@@ -99,7 +99,7 @@ fn encode_produce_response(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| {
         out.clear();
         black_box(&answer).encode(&mut out, VERSION);
-        assert_ne!(ApiKey::Produce as i16, out.len() as i16);
+        black_box(out.len())
     });
 }
 
