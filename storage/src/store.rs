@@ -171,6 +171,8 @@ pub struct Store {
     deferred_bytes: usize,
     next_append: u64,
     truncations: Truncations,
+    /// Logs that are to go to their other journal.
+    moving: Vec<(Slot, LogId)>,
     /// Logs by the time retention must look at them.
     due: BTreeSet<(u64, Slot)>,
     /// By how much the wall clock was ahead of the monotonic one when deadlines were last reckoned by both, in ms.
@@ -222,6 +224,7 @@ impl Store {
             deferred_bytes: 0,
             next_append: identity.directory.first_token(),
             truncations: Truncations::new(),
+            moving: Vec::new(),
             due: BTreeSet::new(),
             clocks_apart_ms: None,
             reschedule_next: None,
@@ -281,6 +284,7 @@ impl Store {
         let log = self.log_mut(slot);
         assert!(!log.is_attached, "a log is attached once");
         log.is_attached = true;
+        log.wanted_durability = config.durability;
         log.config = config;
         self.schedule_retention(slot);
         self.schedule_compaction(slot);
@@ -312,9 +316,13 @@ impl Store {
     /// Replaces the log's configuration.
     pub fn reconfigure(&mut self, slot: Slot, config: LogConfig, now: Now) {
         self.now = now;
-        let before = std::mem::replace(&mut self.log_mut(slot).config, config);
-        if before.durability != self.log(slot).config.durability {
-            self.change_journal(slot);
+        let log = self.log_mut(slot);
+        let (id, before, wanted) = (log.id, log.config.durability, config.durability);
+        log.config = LogConfig { durability: before, ..config };
+        log.wanted_durability = wanted;
+        if before != wanted {
+            self.moving.push((slot, id));
+            self.move_to_wanted_journals();
         }
         self.schedule_retention(slot);
         self.schedule_compaction(slot);
@@ -408,6 +416,7 @@ impl Store {
         self.follow_wall_clock();
         self.run_due_retention();
         self.run_removals();
+        self.move_to_wanted_journals();
         self.step_truncations();
         self.step_compaction(budget);
         self.step_round();

@@ -16,7 +16,7 @@ use crate::epochs::Epochs;
 use crate::index::Index;
 use crate::journal::format::Body;
 use crate::journal::writer::Bytes;
-use crate::log::{LogConfig, LogId};
+use crate::log::{Durability, LogConfig, LogId};
 use crate::producers::Producers;
 use crate::segment::Segment;
 use crate::store::deferred::Deferred;
@@ -118,6 +118,10 @@ pub(crate) struct Log {
     pub(crate) large: Option<u64>,
     /// Whether References to it were journaled since its last record.
     pub(crate) is_referred: bool,
+    /// Whether a round brought something of it to its segments since its last record that is durable.
+    pub(crate) is_unrecorded: bool,
+    /// `skein.durability`; its configuration has the one in force.
+    pub(crate) wanted_durability: Durability,
     /// The segment whose last block was written padded, and grew since. It may be written again when the journal's
     /// entries before `image_before`, an image of it among them, are on the device.
     pub(crate) image_of: i64,
@@ -160,6 +164,8 @@ impl Log {
             held: VecDeque::new(),
             large: None,
             is_referred: false,
+            is_unrecorded: false,
+            wanted_durability: Durability::default(),
             image_of: 0,
             image_before: 0,
             deferred: VecDeque::new(),

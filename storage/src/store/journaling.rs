@@ -67,6 +67,27 @@ impl Store {
         self.drop_segments_below_start(slot);
     }
 
+    /// Moves logs to the journals that their configurations want, unless their segments have what no record tells of yet:
+    /// that is not journaled again, and where the other journal loses it, what follows in the new one has no beginning.
+    pub(super) fn move_to_wanted_journals(&mut self) {
+        if self.rounds.is_active() {
+            return;
+        }
+        for (slot, id) in std::mem::take(&mut self.moving) {
+            let Some(log) = self.log_if(slot, id) else { continue };
+            let wanted = log.wanted_durability;
+            if log.config.durability == wanted {
+                continue;
+            }
+            if log.is_unrecorded {
+                self.moving.push((slot, id));
+                continue;
+            }
+            log.config.durability = wanted;
+            self.change_journal(slot);
+        }
+    }
+
     /// Moves a log to the other journal: what is not durable in its segments is journaled there again, so that
     /// the new journal alone is enough for all that follows.
     pub(super) fn change_journal(&mut self, slot: Slot) {

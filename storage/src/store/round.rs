@@ -405,6 +405,7 @@ impl Store {
             // Not when the records are taken: entries that follow may be durable before them.
             if let Some(log) = self.log_if(slot, id) {
                 log.is_directory_journaled = true;
+                log.is_unrecorded = false;
                 self.obsolete_recorded(slot, id, true);
                 self.schedule_compaction(slot);
             }

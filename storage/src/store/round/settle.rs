@@ -35,6 +35,7 @@ impl Store {
         for slot in slots {
             let log = self.log_mut(slot);
             log.is_referred = false;
+            log.is_unrecorded = true;
             if log.tails.len() > 1 {
                 self.rounds.rolled.insert(slot);
             }
