@@ -321,7 +321,6 @@ fn store_options(config: &NodeConfig, share: Share, root: &Path, direct: bool) -
     let memory = config.memory_bytes.unwrap_or_else(|| memory::default_bytes(share.shards)) / stores;
     let files = share.open_files.saturating_sub(RESERVED_FILES) / 4 / stores;
     let defaults = store::Options::default();
-    #[allow(clippy::needless_update, reason = "there is one more field where faults are planted")]
     store::Options {
         tail_bytes: (memory / TAIL_SHARE) as usize,
         buffer_bytes: (memory / TAIL_SHARE) as usize,

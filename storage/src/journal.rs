@@ -15,7 +15,7 @@ pub(crate) use writer::Journal;
 
 /// Bytes of the first extent: small, so that a fresh node starts quickly.
 pub(crate) const FIRST_EXTENT_BYTES: u64 = 1 << 20;
-/// Bytes of every other extent.
+/// Bytes of every other extent, as long as nobody wants it otherwise.
 pub(crate) const EXTENT_BYTES: u64 = 16 << 20;
 /// The directory of all extents.
 pub(crate) const DIRECTORY: &str = "journal";

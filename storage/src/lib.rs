@@ -13,6 +13,7 @@
 //! | memory and I/O as data | [`buffer`], [`io`], [`simulated`] |
 //! | the last record of each key | `compaction`, `store::compaction` |
 //! | how long things take | [`latency`] |
+//! | faults on purpose, for tests | [`mutation`] |
 
 pub mod batch;
 pub mod buffer;
@@ -29,6 +30,7 @@ pub mod io;
 pub mod journal;
 pub mod latency;
 pub mod log;
+pub mod mutation;
 pub mod producers;
 pub mod record;
 pub mod recovery;

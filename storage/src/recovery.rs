@@ -11,6 +11,7 @@
 //!
 //! Its time is bounded by the journals, not by the data: no segment is scanned.
 
+mod branch;
 mod carry;
 mod checkpoints;
 mod found;
@@ -27,8 +28,10 @@ use crate::io::DataDirectory;
 use crate::journal::format::Entry;
 use crate::journal::replay::{self, ExtentFile, JournalId, Replayed, Scope};
 use crate::log::LogId;
+use crate::mutation::{self, Mutation};
 use crate::store::{self, Store};
 
+pub use branch::Branch;
 pub use identity::{CLUSTER_ID_BYTES_MAX, FILE as IDENTITY_FILE, Identity};
 pub use repair::{DAMAGED_DIRECTORY, Finding, Remedy};
 
@@ -65,24 +68,10 @@ pub fn identify(disk: &dyn Disk) -> Result<Option<Identity>, Error> {
 /// # Errors
 /// See [`Error`]: not ours, newer, corrupt, or refused by the operating system.
 pub fn recover<'a>(disk: &'a dyn Disk, fresh: &Identity) -> Result<Recovered<'a>, Error> {
-    recover_with(disk, fresh, false)
-}
-
-/// [`recover`] with the fault planted that takes an earlier start's groups for good.
-///
-/// # Errors
-/// As [`recover`].
-#[cfg(feature = "planted-faults")]
-pub fn recover_planted<'a>(
-    disk: &'a dyn Disk,
-    fresh: &Identity,
-    planted: Option<store::PlantedFault>,
-) -> Result<Recovered<'a>, Error> {
-    recover_with(disk, fresh, planted == Some(store::PlantedFault::AcceptOldIncarnation))
-}
-
-fn recover_with<'a>(disk: &'a dyn Disk, fresh: &Identity, accepts_old: bool) -> Result<Recovered<'a>, Error> {
-    let (identity, latest) = identity::read(disk)?.unwrap_or_else(|| (fresh.clone(), 0));
+    let (identity, latest) = identity::read(disk)?.unwrap_or_else(|| {
+        Branch::NewDirectory.reach();
+        (fresh.clone(), 0)
+    });
     let checkpoint = checkpoints::read(disk, identity.directory_id)?;
     let extents = replay::list(disk)?;
     let mut logs = BTreeMap::new();
@@ -90,7 +79,7 @@ fn recover_with<'a>(disk: &'a dyn Disk, fresh: &Identity, accepts_old: bool) -> 
         logs.insert(id, Found::from_record(record, disk)?);
     }
     if let Some(incarnation) = checkpoint.incarnation {
-        let scope = Scope { incarnation, directory_id: identity.directory_id, accepts_old };
+        let scope = Scope { incarnation, directory_id: identity.directory_id };
         let journals = replay::replay(disk, &extents, scope, &checkpoint.starts)?;
         apply(&journals, &mut logs)?;
     }
@@ -108,10 +97,11 @@ fn apply(journals: &BTreeMap<JournalId, Replayed>, logs: &mut BTreeMap<LogId, Fo
     for shard in shards {
         let of = |is_cached| journals.get(&JournalId { shard, is_cached }).into_iter().flat_map(Replayed::entries);
         let (mut durable, mut cached) = (of(false).peekable(), of(true).peekable());
+        Branch::BothJournals.reach_if(durable.peek().is_some() && cached.peek().is_some());
         let mut latest = [0; 2];
         loop {
             let takes_durable = match (durable.peek(), cached.peek()) {
-                (Some((order, ..)), Some((other, ..))) => order <= other,
+                (Some((order, ..)), Some((other, ..))) => order <= other || mutation::is(Mutation::ReplayOutOfOrder),
                 (first, _) => first.is_some(),
             };
             let next = if takes_durable { durable.next() } else { cached.next() };
@@ -123,7 +113,7 @@ fn apply(journals: &BTreeMap<JournalId, Replayed>, logs: &mut BTreeMap<LogId, Fo
             *latest = order;
             let Entry { log, body, .. } = entry;
             let found = logs.entry(log).or_insert_with(|| Found::new(log));
-            if !found.is_deleted {
+            if !Branch::EntryOfDeletedLog.reach_if(found.is_deleted) {
                 found.apply(At { path, position, order }, &body)?;
             }
         }

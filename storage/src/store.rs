@@ -37,7 +37,7 @@ use rustc_hash::FxHashMap;
 
 use crate::buffer::{Pool, Slice};
 use crate::io::{Completion, DataDirectory, Done, Failure, Op, Request};
-use crate::journal::{Journal, format::Body, writer};
+use crate::journal::{EXTENT_BYTES, Journal, format::Body, writer};
 use crate::log::state::Log;
 use crate::log::{Durability, LogConfig, LogId, Now, Slot};
 
@@ -78,6 +78,8 @@ pub struct Options {
     pub checkpoint_bytes_min: u64,
     /// Closed segments are read again at this rate, to find damage; with 0 they are not.
     pub scrub_bytes_per_second: u64,
+    /// Bytes of a journal extent: whole mebibytes. The largest batch fits, or it cannot be journaled.
+    pub journal_extent_bytes: u64,
     /// A batch of at least so many bytes goes straight to its segment; with `usize::MAX` none does.
     pub large_bytes_min: usize,
     /// Records that expire go at the next multiple of this time, so that old ones can still be read for a moment after
@@ -89,9 +91,6 @@ pub struct Options {
     pub direct: bool,
     /// Whether the file system honours [`crate::io::Op::SyncAll`] (FUSE does not): one instead of many syncs.
     pub sync_all: bool,
-    /// The fault to make, for the test that finds it.
-    #[cfg(feature = "planted-faults")]
-    pub planted: Option<PlantedFault>,
 }
 
 impl Default for Options {
@@ -102,29 +101,14 @@ impl Default for Options {
             open_files_max: 256,
             checkpoint_bytes_min: 4 << 20,
             scrub_bytes_per_second: 4 << 20,
+            journal_extent_bytes: EXTENT_BYTES,
             large_bytes_min: 256 << 10,
             expiry_interval_ns: 1,
             compaction: compaction::Settings::default(),
             direct: true,
             sync_all: false,
-            #[cfg(feature = "planted-faults")]
-            planted: None,
         }
     }
-}
-
-/// A fault that the simulator must find.
-#[cfg(feature = "planted-faults")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PlantedFault {
-    /// Report a journal group as durable when it is submitted.
-    AcknowledgeBeforeCompletion,
-    /// Write the durable journal without waiting for the device.
-    SkipSync,
-    /// At recovery, take groups of an earlier start in a recycled extent for good.
-    AcceptOldIncarnation,
-    /// Journal the reference to a large append before its write has completed.
-    ReferBeforeCompletion,
 }
 
 /// Who a store is within its data directory.
@@ -197,11 +181,10 @@ impl Store {
     pub(crate) fn new(options: &Options, identity: Identity) -> Self {
         let journal = |durability| {
             let Identity { shard, incarnation, directory_id, .. } = identity;
-            let direct = options.direct;
-            Journal::new(writer::Identity { durability, shard, incarnation, directory_id, direct })
+            let (direct, extent_bytes) = (options.direct, options.journal_extent_bytes);
+            Journal::new(writer::Identity { durability, shard, incarnation, directory_id, direct, extent_bytes })
         };
-        #[cfg_attr(not(feature = "planted-faults"), expect(unused_mut, reason = "only a planted fault changes it"))]
-        let mut store = Self {
+        Self {
             options: options.clone(),
             identity,
             tails: Pool::new(options.tail_bytes),
@@ -237,12 +220,7 @@ impl Store {
             is_failed: false,
             is_stopping: false,
             now: Now { monotonic_ns: 0, wall_ms: 0 },
-        };
-        #[cfg(feature = "planted-faults")]
-        {
-            store.durable_journal.planted = options.planted;
         }
-        store
     }
 
     /// Goes on in the extent that recovery wrote.

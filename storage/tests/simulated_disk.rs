@@ -12,7 +12,8 @@ use storage::simulated::{Blocking, Disk, Faults, Latency, Owner, Queue, Random};
 
 const SHARD: Owner = Owner(0);
 const FILE: FileId = FileId(1);
-const LATENCY: Latency = Latency { ns_min: 10, ns_max: 1000, slow_per_million: 100_000, slow_ns_max: 100_000 };
+const LATENCY: Latency =
+    Latency { ns_min: 10, ns_max: 1000, slow_per_million: 100_000, slow_ns_max: 100_000, sync_ns_min: 0 };
 
 fn disk(seed: u64) -> Disk {
     Disk::new(Random::new(seed), Faults::NONE)

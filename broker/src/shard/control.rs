@@ -64,6 +64,14 @@ enum Then {
 struct InFlight {
     image: Arc<Image>,
     then: Then,
+    /// Answers that were decided by the image and change nothing: they are true once it is.
+    followers: Vec<(Origin, Vec<u8>)>,
+}
+
+impl InFlight {
+    fn new(image: Arc<Image>, then: Then) -> Self {
+        Self { image, then, followers: Vec::new() }
+    }
 }
 
 /// Shard 0's part of metadata: the controller and the changes it has made.
@@ -114,7 +122,12 @@ impl Shard {
     }
 
     /// Registers the node in the first turn.
+    ///
+    /// A stop that comes before that leaves nothing to register: the store takes no appends any more.
     pub(super) fn run_control(&mut self) {
+        if !self.is_running() {
+            return;
+        }
         let Some(control) = &mut self.control else { return };
         if !control.started {
             control.started = true;
@@ -137,9 +150,9 @@ impl Shard {
         let appending = self.append(LogId(METADATA_LOG_ID), &batch.finish(), 0, waiter, -1);
         let control = self.control.as_mut().expect("only the controller makes changes");
         match appending {
-            Appending::Waits(_) => control.appended.push_back(InFlight { image: change.image, then }),
+            Appending::Waits(_) => control.appended.push_back(InFlight::new(change.image, then)),
             Appending::Done(answer) if answer.error == ErrorCode::None => {
-                control.appended.push_back(InFlight { image: change.image, then });
+                control.appended.push_back(InFlight::new(change.image, then));
                 self.metadata_committed(version);
             }
             Appending::Done(answer) => {
@@ -201,11 +214,13 @@ impl Shard {
             }
             let change = control.published.pop_front().expect("seen above");
             self.settled(change.then);
+            change.followers.into_iter().for_each(|(origin, body)| self.answer(origin, body));
         }
     }
 
     fn settled(&mut self, then: Then) {
         match then {
+            Then::Start if !self.is_running() => {}
             Then::Start => {
                 self.start_accepting();
                 if let Some(Ready(ready)) = self.ready.take() {
@@ -297,7 +312,8 @@ impl Shard {
         Ok(())
     }
 
-    /// Answers a request once its change, if there is one, is published.
+    /// Answers a request once its change is published; without one, once those are that it was decided by. They could
+    /// still be lost, as Kafka's controller (KIP-631) has it, too.
     pub(super) fn conclude(
         &mut self,
         origin: Origin,
@@ -308,7 +324,13 @@ impl Shard {
     ) {
         match change {
             Some(change) => self.commit_change(change, Then::Answer { origin, key, version, body: response }),
-            None => self.answer(origin, response),
+            None => {
+                let control = self.control.as_mut().expect("the controller decides");
+                match control.appended.back_mut().or(control.published.back_mut()) {
+                    Some(last) => last.followers.push((origin, response)),
+                    None => self.answer(origin, response),
+                }
+            }
         }
     }
 

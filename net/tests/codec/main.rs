@@ -4,6 +4,7 @@
 //! their lengths stand.
 
 mod dispatch;
+mod fuzz;
 mod hostile;
 mod mutated;
 mod oracle;

@@ -62,6 +62,7 @@
 use crate::batch::{self, Batch};
 use crate::io::BLOCK_BYTES;
 use crate::log::{Durability, LogId};
+use crate::segment::SEGMENT_BYTES_MAX;
 
 /// Version of every structure here.
 pub const VERSION: u16 = 1;
@@ -348,6 +349,19 @@ pub fn decode_entry<'a>(bytes: &'a [u8], expected: Expected) -> Result<Entry<'a>
 }
 
 fn decode_body(kind: Kind, body: &[u8]) -> Result<Body<&[u8]>, Undecodable> {
+    let body = decode_any_body(kind, body)?;
+    let place = match &body {
+        Body::Append { place, .. }
+        | Body::Reference { place, .. }
+        | Body::TailImage { place, .. }
+        | Body::Truncate { place, .. } => Some(place),
+        Body::LogStart { .. } | Body::Delete | Body::Noop | Body::Directory { .. } => None,
+    };
+    // No segment is larger, whatever a sum says.
+    if place.is_none_or(|place| place.position <= SEGMENT_BYTES_MAX) { Ok(body) } else { Err(Undecodable::Broken) }
+}
+
+fn decode_any_body(kind: Kind, body: &[u8]) -> Result<Body<&[u8]>, Undecodable> {
     Ok(match kind {
         Kind::Append => {
             let head = body.get(..APPEND_HEAD_BYTES).ok_or(Undecodable::Broken)?;

@@ -13,6 +13,8 @@ use crate::Error;
 use crate::disk::Disk;
 use crate::io::BLOCK_BYTES;
 use crate::log::Durability;
+use crate::mutation::{self, Mutation};
+use crate::recovery::Branch;
 
 /// Which journal, over all shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,8 +36,6 @@ pub(crate) struct ExtentFile {
 pub(crate) struct Scope {
     pub(crate) incarnation: u64,
     pub(crate) directory_id: [u8; 16],
-    /// The planted fault: groups of an earlier start count too.
-    pub(crate) accepts_old: bool,
 }
 
 /// Finds all extent files.
@@ -88,12 +88,17 @@ pub(crate) fn replay(
 ) -> Result<BTreeMap<JournalId, Replayed>, Error> {
     let mut journals: BTreeMap<JournalId, Vec<(&ExtentFile, ExtentHeader)>> = BTreeMap::new();
     for file in files {
-        let Some(header) = file.header else { continue };
+        let Some(header) = file.header else {
+            Branch::UnusedExtent.reach();
+            continue;
+        };
         if header.incarnation != scope.incarnation || header.directory_id != scope.directory_id {
+            Branch::ExtentOfEarlierStart.reach();
             continue;
         }
         let id = JournalId { shard: header.shard, is_cached: header.durability == Durability::Cached };
-        if header.ordinal >= starts.get(&id).copied().unwrap_or_default().ordinal {
+        let first = starts.get(&id).copied().unwrap_or_default().ordinal;
+        if !Branch::FreedExtent.reach_if(header.ordinal < first) {
             journals.entry(id).or_default().push((file, header));
         }
     }
@@ -145,7 +150,7 @@ fn replay_journal(
         replayed.extents.push((file.path.clone(), bytes));
     }
     let end = expected.map_or(0, |expected| expected.sequence);
-    if let Some((path, position)) = broken.filter(|_| claim > end) {
+    if let Some((path, position)) = broken.filter(|_| claim > end && !mutation::is(Mutation::IgnoreDurableBefore)) {
         let what = format!("journal entry {end} is damaged or missing, and entries up to {claim} were durable");
         return Err(Error::corrupt(path, position, what));
     }
@@ -175,24 +180,30 @@ fn read_group(
         && header.ordinal == ordinal
         && header.first_sequence == expected.sequence
         && header.seed == expected.seed;
-    if !is_in_turn && !scope.accepts_old {
+    if Branch::StaleGroup.reach_if(!is_in_turn) && !mutation::is(Mutation::AcceptOldIncarnation) {
         return Ok(None);
     }
-    let Some(rest) = rest.get(..header.bytes as usize) else { return Ok(None) };
+    // Without entries it would be in turn again and again.
+    let is_sized = header.entries > 0 && header.bytes as usize > GROUP_HEADER_BYTES;
+    let Some(rest) = rest.get(..header.bytes as usize).filter(|_| is_sized) else { return Ok(None) };
     let expected = Expected { sequence: header.first_sequence, seed: header.seed };
     let mut next = expected;
     let mut at = GROUP_HEADER_BYTES;
+    let entries = header.entries - u32::from(mutation::is(Mutation::CutReplayShort));
     for _ in 0..header.entries {
         match format::decode_entry(&rest[at.min(rest.len())..], next) {
             Ok(entry) => {
                 at += entry.bytes;
                 next = Expected { sequence: entry.sequence + 1, seed: entry.crc };
             }
-            Err(Undecodable::Broken) => return Ok(None),
+            Err(Undecodable::Broken) => {
+                Branch::TornGroup.reach();
+                return Ok(None);
+            }
             Err(newer) => return Err(refused(path, (position + at) as u64, newer)),
         }
     }
-    let group = Group { order: header.order, extent, position, entries: header.entries, expected, next };
+    let group = Group { order: header.order, extent, position, entries, expected, next };
     Ok(Some(ReadGroup { group, durable_before: header.durable_before, padded_bytes: header.padded_bytes() }))
 }
 
@@ -221,6 +232,7 @@ impl Replayed {
         }
         match self.groups.iter().position(|group| is_same(&group.expected)) {
             Some(at) => {
+                Branch::GroupWrittenAgain.reach();
                 self.groups.truncate(at);
                 true
             }

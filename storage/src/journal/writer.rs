@@ -23,6 +23,7 @@ use crate::buffer::{Pool, Slice};
 use crate::io::{self, BLOCK_BYTES, Failure, Op, OpenMode};
 use crate::latency::Latencies;
 use crate::log::{Durability, LogId, Slot};
+use crate::mutation::{self, Mutation};
 use crate::store::BATCH_BYTES_MAX;
 use crate::store::files::{FileKey, FileOp, Files};
 use crate::store::purpose::Purpose;
@@ -192,6 +193,8 @@ pub(crate) struct Identity {
     pub(crate) incarnation: u64,
     pub(crate) directory_id: [u8; 16],
     pub(crate) direct: bool,
+    /// Bytes of every extent but the first.
+    pub(crate) extent_bytes: u64,
 }
 
 /// How the write of a group ended.
@@ -234,12 +237,12 @@ pub(crate) struct Journal {
     fill_failures: u32,
     next_number: u64,
     counted: Counted,
-    #[cfg(feature = "planted-faults")]
-    pub(crate) planted: Option<crate::store::PlantedFault>,
 }
 
 impl Journal {
     pub(crate) fn new(identity: Identity) -> Self {
+        let extent_bytes = identity.extent_bytes;
+        assert!(extent_bytes >= FIRST_EXTENT_BYTES && extent_bytes.is_multiple_of(FILL_BYTES), "{extent_bytes}");
         Self {
             identity,
             staging: Pool::new(STAGING_BYTES_MAX),
@@ -263,8 +266,6 @@ impl Journal {
             // Even numbers for one journal of the shard, odd ones for the other; 0 is recovery's.
             next_number: if identity.durability == Durability::Durable { 2 } else { 1 },
             counted: Counted::default(),
-            #[cfg(feature = "planted-faults")]
-            planted: None,
         }
     }
 
@@ -285,7 +286,7 @@ impl Journal {
             return false;
         }
         let key = self.next_key();
-        self.ready.push(Extent { key, path, capacity: EXTENT_BYTES });
+        self.ready.push(Extent { key, path, capacity: self.identity.extent_bytes });
         true
     }
 
@@ -374,9 +375,10 @@ impl Journal {
 
     /// A checkpoint made everything in the extents up to `ordinal` unnecessary.
     pub(crate) fn free_until(&mut self, ordinal: u64, files: &mut Files<Purpose>) {
+        let ordinal = ordinal + u64::from(mutation::is(Mutation::FreeExtentEarly));
         while self.used.front().is_some_and(|used| used.ordinal <= ordinal) {
             let extent = self.used.pop_front().expect("looked at just now").extent;
-            if extent.capacity == EXTENT_BYTES && self.ready.len() < READY_MAX {
+            if extent.capacity == self.identity.extent_bytes && self.ready.len() < READY_MAX {
                 self.ready.push(extent);
             } else {
                 files.close(extent.key);
@@ -408,6 +410,9 @@ impl Journal {
     /// A sync failed: no later one covers what it did not, so no checkpoint may rely on anything written so far.
     /// What follows goes to another extent.
     pub(crate) fn distrust(&mut self) {
+        if mutation::is(Mutation::TrustFailedSync) {
+            return self.synced();
+        }
         if self.group.is_none() {
             self.used.extend(self.active.take());
         }
@@ -436,11 +441,13 @@ impl Journal {
     fn form_group(&mut self) {
         let Some(first) = self.gathering.front() else { return };
         let order = first.order;
+        // Half an extent, so that a group never finds one too small.
+        let bytes_max = GROUP_BYTES_MAX.min(self.identity.extent_bytes as usize / 2);
         let mut entries = std::mem::take(&mut self.spare);
         let mut bytes = GROUP_HEADER_BYTES;
         while let Some(next) = self.gathering.front() {
             let entry_bytes = next.body.entry_bytes();
-            if next.order != order || (!entries.is_empty() && bytes + entry_bytes > GROUP_BYTES_MAX) {
+            if next.order != order || (!entries.is_empty() && bytes + entry_bytes > bytes_max) {
                 break;
             }
             bytes += entry_bytes;
@@ -467,7 +474,10 @@ impl Journal {
         let Some(at) = self.ready.iter().position(|extent| extent.capacity >= needed) else { return false };
         let extent = self.ready.swap_remove(at);
         self.used.extend(self.active.take());
-        let group = self.group.as_ref().expect("room is made for a group");
+        let group = self.group.as_mut().expect("room is made for a group");
+        if mutation::is(Mutation::BreakChain) {
+            group.seed = 0;
+        }
         self.active = Some(Used {
             extent,
             ordinal: self.next_ordinal,
@@ -524,10 +534,7 @@ impl Journal {
         }
         let data = interleave(&buffer.freeze(staged_bytes), header_bytes, cuts);
         let durability = match self.identity.durability {
-            #[cfg(feature = "planted-faults")]
-            Durability::Durable if self.planted == Some(crate::store::PlantedFault::SkipSync) => {
-                io::Durability::Buffered
-            }
+            Durability::Durable if mutation::is(Mutation::SkipSync) => io::Durability::Buffered,
             Durability::Durable => io::Durability::Synced,
             Durability::Cached => io::Durability::Buffered,
         };
@@ -539,8 +546,7 @@ impl Journal {
         group.written_ns = now_ns;
     }
 
-    /// With the fault planted that acknowledges early: the entries of the group in flight.
-    #[cfg(feature = "planted-faults")]
+    /// The entries of the group in flight.
     pub(crate) fn in_flight(&self) -> impl Iterator<Item = &Pending> {
         self.group.iter().filter(|group| group.is_written).flat_map(|group| &group.entries)
     }
@@ -616,7 +622,8 @@ impl Journal {
             return;
         }
         let (extents, needed) = (self.extents(), self.needed_bytes());
-        let capacity = if extents == 0 && needed <= FIRST_EXTENT_BYTES { FIRST_EXTENT_BYTES } else { EXTENT_BYTES };
+        let is_first = extents == 0 && needed <= FIRST_EXTENT_BYTES;
+        let capacity = if is_first { FIRST_EXTENT_BYTES } else { self.identity.extent_bytes };
         let key = self.next_key();
         let path = extent_path(self.identity.incarnation, self.identity.shard, self.next_number);
         self.fill = Some(Fill { extent: Extent { key, path, capacity }, position: 0, step: FillStep::Zeros });
@@ -665,8 +672,8 @@ impl Journal {
                     fill.step = FillStep::Sync;
                 }
             }
-            FillStep::Sync => fill.step = FillStep::Name,
-            FillStep::Name => {
+            FillStep::Sync if !mutation::is(Mutation::SkipExtentName) => fill.step = FillStep::Name,
+            FillStep::Sync | FillStep::Name => {
                 let fill = self.fill.take().expect("just seen");
                 self.ready.push(fill.extent);
                 self.fill_failures = 0;

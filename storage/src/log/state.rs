@@ -17,6 +17,7 @@ use crate::index::Index;
 use crate::journal::format::Body;
 use crate::journal::writer::Bytes;
 use crate::log::{Durability, LogConfig, LogId};
+use crate::mutation::{self, Mutation};
 use crate::producers::Producers;
 use crate::segment::Segment;
 use crate::store::deferred::Deferred;
@@ -300,7 +301,10 @@ impl Log {
             end_offset: self.end_offset,
             segments: segments.map(|(at, it)| it.record(self.durable_bytes(it), at == active)).collect(),
             epochs: self.epochs.snapshot(),
-            producers: self.producers.snapshot(),
+            producers: match mutation::is(Mutation::DropProducers) {
+                true => Producers::new().snapshot(),
+                false => self.producers.snapshot(),
+            },
         };
         Recorded { log, compaction: self.compacted.record(&self.segments) }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 
 use super::found::{Found, FoundSegment};
-use super::{Recovered, identity};
+use super::{Branch, Recovered, identity};
 use crate::Error;
 use crate::buffer::REGION_BYTES;
 use crate::checkpoint::format::{self as checkpoint_format, FLAG_FULL, FLAG_FULL_END, FileHeader, GroupPlace};
@@ -14,9 +14,10 @@ use crate::io::{BLOCK_BYTES, DataDirectory};
 use crate::journal::format::{Body, ExtentHeader, GROUP_HEADER_BYTES, GroupHeader, Place, first_seed};
 use crate::journal::replay::ExtentFile;
 use crate::journal::writer::Start;
-use crate::journal::{self, EXTENT_BYTES, FIRST_EXTENT_BYTES, extent_path};
+use crate::journal::{self, FIRST_EXTENT_BYTES, extent_path};
 use crate::log::state::{Log, SegmentTail};
 use crate::log::{Durability, LogId};
+use crate::mutation::{self, Mutation};
 use crate::segment::{LOGS_DIRECTORY, compacted_index_path, compacted_path, log_directory};
 use crate::store::{self, Identity, Store};
 use crate::tail::Tail;
@@ -37,7 +38,7 @@ pub(super) fn into_stores(
     options: &store::Options,
 ) -> Result<Vec<Store>, Error> {
     let Recovered { disk, identity, incarnation, mut logs, extents, checkpoints } = recovered;
-    let incarnation = incarnation + 1;
+    let incarnation = incarnation + u64::from(incarnation == 0 || !mutation::is(Mutation::ForgetIncarnation));
     identity::write(disk, &identity, incarnation)?;
     for directory in [journal::DIRECTORY, checkpoint::DIRECTORY, LOGS_DIRECTORY] {
         disk.create_directory(Path::new(directory)).map_err(Error::io(Path::new(directory), "create"))?;
@@ -65,20 +66,24 @@ pub(super) fn into_stores(
         let shard = place(id);
         dealt.push((shard, to_log(found, stores[shard].tail_pool())));
     }
+    if mutation::is(Mutation::RemoveBeforeBase) {
+        remove(disk, &checkpoints)?;
+    }
     write_base(disk, incarnation, identity.directory_id, dealt.iter().map(|(_, log)| log))?;
     for (shard, log) in dealt {
         stores[shard].adopt(log);
     }
 
     // From here on the old files are only files.
-    for path in checkpoints {
-        disk.remove_file(&path).map_err(Error::io(&path, "remove"))?;
-    }
+    remove(disk, &checkpoints)?;
     for (at, extent) in extents.into_iter().enumerate() {
         let store = &mut stores[at % shards];
-        if extent.length != EXTENT_BYTES || !store.recycle_extent(&extent.path) {
-            disk.remove_file(&extent.path).map_err(Error::io(&extent.path, "remove"))?;
+        let is_recycled = extent.length == options.journal_extent_bytes && store.recycle_extent(&extent.path);
+        if Branch::ExtentRecycled.reach_if(is_recycled) {
+            continue;
         }
+        Branch::ExtentRemoved.reach();
+        disk.remove_file(&extent.path).map_err(Error::io(&extent.path, "remove"))?;
     }
     Ok(stores)
 }
@@ -88,7 +93,7 @@ pub(super) fn into_stores(
 fn sync_found(disk: &dyn Disk, extents: &[ExtentFile], checkpoints: &[PathBuf]) -> Result<(), Error> {
     let extents = extents.iter().filter(|extent| extent.header.is_some()).map(|extent| &extent.path);
     for path in extents.chain(checkpoints) {
-        disk.sync(path).map_err(Error::io(path, "sync"))?;
+        sync(disk, path)?;
     }
     for directory in [journal::DIRECTORY, checkpoint::DIRECTORY] {
         disk.sync_directory(Path::new(directory)).map_err(Error::io(Path::new(directory), "sync"))?;
@@ -98,6 +103,7 @@ fn sync_found(disk: &dyn Disk, extents: &[ExtentFile], checkpoints: &[PathBuf]) 
 
 fn remove_deleted(disk: &dyn Disk, logs: &mut BTreeMap<LogId, Found>) -> Result<(), Error> {
     for found in logs.values().filter(|found| found.is_deleted && !found.directory.is_empty()) {
+        Branch::DirectoryRemoved.reach();
         let directory = log_directory(&found.directory);
         disk.remove_directory(&directory).map_err(Error::io(&directory, "remove"))?;
     }
@@ -130,6 +136,7 @@ fn remove_below_start(disk: &dyn Disk, found: &mut Found) -> Result<(), Error> {
     let bases: Vec<i64> = found.segments.keys().copied().collect();
     for pair in bases.windows(2).filter(|pair| pair[1] <= found.start_offset) {
         let Some(FoundSegment { segment, .. }) = found.segments.remove(&pair[0]) else { continue };
+        Branch::SegmentRemoved.reach();
         for path in [segment.path(&found.directory), segment.index_path(&found.directory)] {
             disk.remove_file(&path).map_err(Error::io(&path, "remove"))?;
         }
@@ -143,20 +150,20 @@ fn finish_closed_segments(disk: &dyn Disk, found: &mut Found) -> Result<(), Erro
     let directory = found.directory.clone();
     let mut any = false;
     for (_, segment) in found.segments.range_mut(..active) {
-        if !segment.segment.is_closed {
+        if Branch::SegmentFinished.reach_if(!segment.segment.is_closed) {
             let path = segment.segment.path(&directory);
             write_segment(disk, &directory, segment, segment.segment.bytes)?;
             disk.set_length(&path, segment.segment.bytes).map_err(Error::io(&path, "cut"))?;
-            disk.sync(&path).map_err(Error::io(&path, "sync"))?;
+            sync(disk, &path)?;
             segment.segment.is_closed = true;
             any = true;
         }
-        if segment.segment.index.is_some() {
+        if Branch::IndexFinished.reach_if(segment.segment.index.is_some()) {
             let path = segment.segment.index_path(&directory);
             let rest = segment.segment.index_rest();
             let position = segment.segment.index_bytes;
             disk.write_at(&path, position, &rest).map_err(Error::io(&path, "write"))?;
-            disk.sync(&path).map_err(Error::io(&path, "sync"))?;
+            sync(disk, &path)?;
             segment.segment.index_bytes = position + rest.len() as u64;
             segment.segment.index_entries = segment.segment.index.as_ref().map_or(0, |index| index.len() as u32);
             segment.segment.is_index_named = true;
@@ -176,12 +183,23 @@ fn write_segment(disk: &dyn Disk, directory: &str, segment: &mut FoundSegment, t
     let rest = segment.bytes.split_off(length);
     segment.bytes.resize((to.next_multiple_of(BLOCK) - segment.start) as usize, 0);
     disk.write_at(&path, segment.start, &segment.bytes).map_err(Error::io(&path, "write"))?;
-    disk.sync(&path).map_err(Error::io(&path, "sync"))?;
+    sync(disk, &path)?;
     segment.start = to;
     segment.bytes = rest;
     segment.batches_from = segment.batches_from.filter(|&from| from >= to);
     segment.segment.is_named = true;
     Ok(())
+}
+
+fn sync(disk: &dyn Disk, path: &Path) -> Result<(), Error> {
+    if mutation::is(Mutation::SkipRecoverySync) {
+        return Ok(());
+    }
+    disk.sync(path).map_err(Error::io(path, "sync"))
+}
+
+fn remove(disk: &dyn Disk, files: &[PathBuf]) -> Result<(), Error> {
+    files.iter().try_for_each(|path| disk.remove_file(path).map_err(Error::io(path, "remove")))
 }
 
 fn sync_names(disk: &dyn Disk, directory: &str) -> Result<(), Error> {
@@ -219,7 +237,7 @@ fn fit_memory(
             let whole = segment.end() / BLOCK * BLOCK;
             let partial = (segment.end() - whole) as usize;
             let to = if region_bytes(partial) <= share { whole } else { segment.end() };
-            if to > segment.start {
+            if Branch::TailWritten.reach_if(to > segment.start) {
                 write_segment(disk, &directory, segment, to)?;
                 sync_names(disk, &directory)?;
             }
@@ -249,6 +267,7 @@ fn write_journal<'a>(
         if segment.bytes.is_empty() {
             continue;
         }
+        Branch::TailCarried.reach();
         touched.push(found.id);
         let place = Place { segment: base, position: segment.start };
         let body = Body::TailImage { place, end_offset: found.end_offset, bytes: segment.bytes.as_slice() };
@@ -278,7 +297,7 @@ fn write_journal<'a>(
     }
     chain.bytes.resize(capacity as usize, 0);
     disk.write_at(&path, 0, &chain.bytes).map_err(Error::io(&path, "write"))?;
-    disk.sync(&path).map_err(Error::io(&path, "sync"))?;
+    sync(disk, &path)?;
     Ok(Start { path, capacity, position, next_sequence: chain.next_sequence, seed: chain.seed, touched })
 }
 

@@ -11,6 +11,7 @@ use crate::disk::Disk;
 use crate::io::BLOCK_BYTES;
 use crate::journal::replay::{JournalId, Start};
 use crate::log::LogId;
+use crate::recovery::Branch;
 
 /// What the checkpoint says.
 #[derive(Debug, Default)]
@@ -44,7 +45,10 @@ pub(super) fn read(disk: &dyn Disk, directory_id: [u8; 16]) -> Result<Checkpoint
         Named::Base { incarnation } => Some((*incarnation, path)),
         Named::Shard { .. } => None,
     });
-    let Some((latest, base)) = bases.max() else { return Ok(checkpoint) };
+    let Some((latest, base)) = bases.max() else {
+        Branch::NoCheckpoint.reach();
+        return Ok(checkpoint);
+    };
     checkpoint.incarnation = Some(latest);
     let file = read_file(disk, base, directory_id, latest)?;
     let file = file.filter(|file| file.has_full_copy);
@@ -57,6 +61,7 @@ pub(super) fn read(disk: &dyn Disk, directory_id: [u8; 16]) -> Result<Checkpoint
                 checkpoint.apply(file);
                 break;
             }
+            Branch::IncompleteCopy.reach_if(generation > 0);
         }
     }
     Ok(checkpoint)
@@ -66,7 +71,7 @@ fn shard_files(named: &[(Named, PathBuf)], latest: u64) -> BTreeMap<u32, BTreeMa
     let mut shards: BTreeMap<u32, BTreeMap<u32, PathBuf>> = BTreeMap::new();
     for (name, path) in named {
         if let Named::Shard { incarnation, shard, generation } = *name
-            && incarnation == latest
+            && !Branch::LeftoverCheckpoint.reach_if(incarnation != latest)
         {
             shards.entry(shard).or_default().insert(generation, path.clone());
         }
@@ -123,6 +128,7 @@ fn read_file(disk: &dyn Disk, path: &Path, directory_id: [u8; 16], incarnation: 
         number += 1;
         position += group.padded_bytes;
     }
+    Branch::TornCheckpoint.reach_if(position < bytes.len());
     if has_group_behind(&bytes, position, header, number) {
         return Err(Error::corrupt(
             path,

@@ -18,12 +18,16 @@ use crate::index::{Index, MaxTimestamp, Placed};
 use crate::io::BLOCK_BYTES;
 use crate::journal::format::{self, Body, Place};
 use crate::log::LogId;
+use crate::mutation::{self, Mutation};
 use crate::producers::{Offsets, Producers};
+use crate::recovery::Branch;
 use crate::scan::{Goal, search};
-use crate::segment::Segment;
+use crate::segment::{SEGMENT_BYTES_MAX, Segment};
 use crate::store::DECOMPRESSED_BYTES_MAX;
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
+/// Bytes of a segment that may be missing until an image brings them: all of them were in extents.
+const HOLE_BYTES_MAX: u64 = 256 << 20;
 /// Bytes read at a time when an index is made anew.
 const SCAN_BYTES: usize = 16 << 20;
 /// `index.interval.bytes` of an index that recovery begins; the configuration is not known yet.
@@ -62,12 +66,17 @@ impl FoundSegment {
             return true;
         }
         let skip = self.start.saturating_sub(position) as usize;
-        let Some(data) = data.get(skip..).filter(|data| !data.is_empty()) else { return true };
+        let skip = skip + usize::from(skip > 0 && mutation::is(Mutation::CutOverlapLong));
+        let Some(data) = data.get(skip..).filter(|data| !data.is_empty()) else {
+            Branch::DurableBytes.reach();
+            return true;
+        };
         let position = position + skip as u64;
         if position > self.end() {
-            if self.hole.is_some() {
+            if self.hole.is_some() || position - self.end() > HOLE_BYTES_MAX {
                 return false;
             }
+            Branch::Hole.reach();
             self.hole = Some((self.end(), position));
             self.bytes.resize((position - self.start) as usize, 0);
         }
@@ -113,6 +122,7 @@ impl FoundSegment {
         let left = (start, end.min(from.max(start)));
         let right = (start.max(to.min(end)), end);
         self.hole = [left, right].into_iter().find(|(start, end)| start < end);
+        Branch::HoleFilled.reach_if(self.hole.is_none());
     }
 }
 
@@ -191,6 +201,9 @@ impl Found {
             return Err(damaged(format!("it has no segment {base}")));
         }
         for recorded in &record.segments {
+            if recorded.durable > recorded.bytes || recorded.bytes > SEGMENT_BYTES_MAX {
+                return Err(damaged(format!("segment {} has impossible sizes", recorded.base_offset)));
+            }
             let mut segment = Segment::from_record(recorded);
             segment.generation = generations.get(&recorded.base_offset).copied().unwrap_or(0);
             if Some(recorded.base_offset) == last || !recorded.index_rest.is_empty() {
@@ -203,7 +216,7 @@ impl Found {
 
     /// Applies an entry of the journal.
     pub(super) fn apply(&mut self, at: At<'_>, body: &Body<&[u8]>) -> Result<(), Error> {
-        if at.order < self.since {
+        if Branch::EntryBeforeChange.reach_if(at.order < self.since) {
             return Ok(());
         }
         let is_known = at.order <= self.order;
@@ -211,7 +224,10 @@ impl Found {
         match *body {
             Body::Append { place, max_timestamp_delta, batch } => {
                 let batch = Batch::first(batch).expect("replay checked the batch");
+                Branch::KnownBatch.reach_if(is_known);
+                Branch::BatchTwice.reach_if(!is_known && batch.base_offset() < self.end_offset);
                 if !is_known && batch.base_offset() >= self.end_offset {
+                    Branch::NewBatch.reach();
                     self.append(place, &batch, max_timestamp_delta).map_err(contradicts)?;
                 } else if !is_known && !self.agrees(place, batch.bytes()) {
                     let what = format!("log {} has other records at offset {} already", self.id, batch.base_offset());
@@ -232,12 +248,15 @@ impl Found {
                 self.truncate(place, start_offset, end_offset, producers).map_err(contradicts)?;
             }
             Body::LogStart { start_offset } => {
-                if start_offset > self.start_offset {
+                if Branch::NewLogStart.reach_if(start_offset > self.start_offset) {
                     self.start_offset = start_offset;
                     self.epochs.truncate_from_start(start_offset);
                 }
             }
-            Body::Delete => self.is_deleted = true,
+            Body::Delete => {
+                Branch::Deleted.reach();
+                self.is_deleted = true;
+            }
             Body::Noop => {}
             Body::Directory { name } => {
                 self.directory =
@@ -256,6 +275,7 @@ impl Found {
         let max =
             MaxTimestamp { timestamp: batch.max_timestamp(), offset: base_offset + i64::from(max_timestamp_delta) };
         if place.position == 0 && !self.segments.contains_key(&place.segment) {
+            Branch::NewSegment.reach();
             let created_ms = batch.max_timestamp();
             let segment = Segment::new(place.segment, INDEX_INTERVAL_BYTES, created_ms);
             self.segments.insert(place.segment, FoundSegment::new(segment, 0));
@@ -286,6 +306,11 @@ impl Found {
 
     /// Takes note of the batches of a Reference that the checkpoint does not know.
     fn refer(&mut self, place: Place, batches: &[u8], is_known: bool) -> Result<(), String> {
+        if is_known {
+            Branch::KnownReference.reach()
+        } else {
+            Branch::NewReference.reach()
+        }
         let mut position = place.position;
         for (batch, max_timestamp_delta) in format::referred(batches) {
             let size = batch.announced_bytes() as u64;
@@ -336,7 +361,10 @@ impl Found {
 
     fn lay(&mut self, place: Place, data: &[u8], starts_batch: bool) -> Result<(), String> {
         // Segments that the checkpoint does not have any more were removed by retention.
-        let Some(found) = self.segments.get_mut(&place.segment) else { return Ok(()) };
+        let Some(found) = self.segments.get_mut(&place.segment) else {
+            Branch::EntryOfRemovedSegment.reach();
+            return Ok(());
+        };
         if !found.lay(place.position, data) {
             return Err(format!("log {} lacks bytes {} to {} of its segment", self.id, found.end(), place.position));
         }
@@ -362,6 +390,7 @@ impl Found {
                 && !found.start.is_multiple_of(BLOCK)
                 && place.position == found.start / BLOCK * BLOCK;
             if is_padded_block && reaches >= found.start {
+                Branch::ImageOfPaddedBlock.reach();
                 // The block on disk may be torn by the write that came after this image.
                 let mut bytes = image[..(found.start - place.position) as usize].to_vec();
                 bytes.append(&mut found.bytes);
@@ -452,6 +481,7 @@ fn read_range(disk: &dyn Disk, path: &Path, found: &FoundSegment, from: u64, to:
 /// Reads back what only a Reference says is in the file: a disk that lost it must not go unnoticed.
 fn check_referred(disk: &dyn Disk, path: &Path, found: &mut FoundSegment) -> Result<(), Error> {
     for (position, size) in std::mem::take(&mut found.referred) {
+        Branch::ReferenceChecked.reach();
         let bytes = read_range(disk, path, found, position, position + size)?;
         if !Batch::first(&bytes)
             .is_ok_and(|batch| batch.bytes().len() == bytes.len() && batch.crc() == batch.computed_crc())
@@ -476,6 +506,7 @@ fn complete_index(disk: &dyn Disk, directory: &str, found: &mut FoundSegment) ->
     let mut index = kept.unwrap_or_else(|| Box::new(Index::new(base, INDEX_INTERVAL_BYTES)));
     let kept_entries = index.len() as u32;
     while u64::from(index.end().position) < found.segment.bytes {
+        Branch::IndexCompleted.reach();
         let from = u64::from(index.end().position);
         let to = found.segment.bytes.min(from + SCAN_BYTES as u64);
         let bytes = read_range(disk, &path, found, from, to)?;
@@ -531,18 +562,24 @@ fn read_cut_index(
 
 /// Reads a segment's index as the checkpoint recorded it; none if it must be made anew.
 fn read_index(disk: &dyn Disk, path: PathBuf, recorded: &SegmentV1) -> Result<Option<Index>, Error> {
-    let mut bytes = vec![0; recorded.index_bytes as usize];
+    let mut bytes = Vec::new();
     if recorded.index_bytes > 0 {
         let length = disk.length(&path).map_err(Error::io(&path, "examine"))?.unwrap_or(0);
         if length < recorded.index_bytes {
+            Branch::IndexMadeAnew.reach();
             return Ok(None);
         }
+        bytes.resize(recorded.index_bytes as usize, 0);
         disk.read_at(&path, 0, &mut bytes).map_err(Error::io(&path, "read"))?;
     }
     bytes.extend_from_slice(&recorded.index_rest);
     match Index::parse(&bytes, recorded.base_offset) {
-        Ok(index) => Ok(Some(index)),
+        Ok(index) => {
+            Branch::SoundIndex.reach_if(recorded.index_bytes > 0);
+            Ok(Some(index))
+        }
         Err(error) => {
+            Branch::IndexMadeAnew.reach();
             tracing::warn!(file = %path.display(), %error, "making the index anew from its segment");
             Ok(None)
         }

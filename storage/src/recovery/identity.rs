@@ -19,6 +19,7 @@ use std::path::Path;
 
 use crate::Error;
 use crate::disk::{Disk, LOCK_FILE};
+use crate::mutation::{self, Mutation};
 
 /// The file's name.
 pub const FILE: &str = "skein.meta";
@@ -106,7 +107,9 @@ pub(super) fn write(disk: &dyn Disk, identity: &Identity, incarnation: u64) -> R
 pub(super) fn replace(disk: &dyn Disk, new: &Path, file: &Path, bytes: &[u8]) -> Result<(), Error> {
     disk.remove_file(new).map_err(Error::io(new, "remove"))?;
     disk.write_at(new, 0, bytes).map_err(Error::io(new, "write"))?;
-    disk.sync(new).map_err(Error::io(new, "sync"))?;
+    if !mutation::is(Mutation::RenameBeforeSync) {
+        disk.sync(new).map_err(Error::io(new, "sync"))?;
+    }
     disk.rename(new, file).map_err(Error::io(file, "rename"))?;
     let directory = file.parent().expect("a file has a directory");
     disk.sync_directory(directory).map_err(Error::io(directory, "sync"))

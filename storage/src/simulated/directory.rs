@@ -80,11 +80,13 @@ impl Directory {
         }
     }
 
-    pub(super) fn crash(&mut self, random: &mut Random) {
+    /// Says how many changes are lost.
+    pub(super) fn crash(&mut self, random: &mut Random) -> u64 {
         let pending = std::mem::take(&mut self.pending);
         let loss = Loss::draw(random);
         // A journaling file system keeps a first part of the changes; POSIX allows any subset.
         let first_part = (random.index(2) == 0).then(|| random.index(pending.len() + 1));
+        let mut lost = 0;
         for (index, change) in pending.iter().enumerate() {
             let kept = match loss {
                 Loss::Nothing => true,
@@ -93,8 +95,11 @@ impl Directory {
             };
             if kept {
                 change.apply(&mut self.durable);
+            } else {
+                lost += 1;
             }
         }
         self.names = self.durable.clone();
+        lost
     }
 }

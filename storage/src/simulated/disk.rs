@@ -61,14 +61,38 @@ pub struct Counts {
     pub reads: u64,
     /// Syncs done, of any kind; synced writes too.
     pub syncs: u64,
-    /// Operations failed with `EIO`.
-    pub errors: u64,
+    /// Reads failed with `EIO`.
+    pub read_errors: u64,
+    /// Writes failed with `EIO`.
+    pub write_errors: u64,
+    /// Syncs failed with `EIO`.
+    pub sync_errors: u64,
     /// Operations failed with `ENOSPC`.
     pub refusals: u64,
     /// Power cuts.
     pub crashes: u64,
     /// Files and directories that had something to lose at a power cut.
     pub exposed: u64,
+    /// Unsynced blocks that a power cut took back.
+    pub lost_blocks: u64,
+    /// Unsynced blocks that were on the device at a power cut.
+    pub kept_blocks: u64,
+    /// Unsynced blocks of which a power cut left a mixture of versions.
+    pub torn_blocks: u64,
+    /// Lengths of files that a power cut took back.
+    pub lost_lengths: u64,
+    /// Changes of names that a power cut took back.
+    pub lost_names: u64,
+    /// Operations in flight when a process or the power went.
+    pub interrupted: u64,
+}
+
+impl Counts {
+    /// Operations failed with `EIO`.
+    #[must_use]
+    pub fn errors(&self) -> u64 {
+        self.read_errors + self.write_errors + self.sync_errors
+    }
 }
 
 impl Counts {
@@ -77,10 +101,18 @@ impl Counts {
         self.writes += other.writes;
         self.reads += other.reads;
         self.syncs += other.syncs;
-        self.errors += other.errors;
+        self.read_errors += other.read_errors;
+        self.write_errors += other.write_errors;
+        self.sync_errors += other.sync_errors;
         self.refusals += other.refusals;
         self.crashes += other.crashes;
         self.exposed += other.exposed;
+        self.lost_blocks += other.lost_blocks;
+        self.kept_blocks += other.kept_blocks;
+        self.torn_blocks += other.torn_blocks;
+        self.lost_lengths += other.lost_lengths;
+        self.lost_names += other.lost_names;
+        self.interrupted += other.interrupted;
     }
 }
 
@@ -219,6 +251,7 @@ impl Disk {
     pub fn interrupt(&mut self, owner: Owner, op: Op) {
         let faults = self.faults.clone();
         self.faults = Faults { lies: faults.lies, ..Faults::NONE };
+        self.counts.interrupted += 1;
         match op {
             Op::Write { file, position, data, .. } => {
                 let handle = self.opened(owner, file);
@@ -240,11 +273,11 @@ impl Disk {
             match node {
                 Node::File(file) if file.is_dirty() => {
                     self.counts.exposed += 1;
-                    file.crash(&mut self.random);
+                    file.crash(&mut self.random, &mut self.counts);
                 }
                 Node::Directory(directory) if directory.is_dirty() => {
                     self.counts.exposed += 1;
-                    directory.crash(&mut self.random);
+                    self.counts.lost_names += directory.crash(&mut self.random);
                 }
                 Node::File(_) | Node::Directory(_) => {}
             }
@@ -279,7 +312,7 @@ impl Disk {
     /// Whether the file system takes changes.
     pub(super) fn check_writable(&mut self) -> Result<(), Failure> {
         if self.faults.is_read_only {
-            self.counts.errors += 1;
+            self.counts.refusals += 1;
             return Err(Failure { errno: libc::EROFS });
         }
         Ok(())
@@ -335,6 +368,7 @@ impl Disk {
 
     pub(super) fn read(&mut self, node: NodeId, position: u64, buffer: &mut [u8]) -> Result<usize, Failure> {
         if self.strikes(self.faults.read_errors_per_million) {
+            self.counts.read_errors += 1;
             return self.fail();
         }
         self.counts.reads += 1;
@@ -359,6 +393,7 @@ impl Disk {
             if let Some(Node::File(file)) = self.nodes.get_mut(&node) {
                 file.fail_sync();
             }
+            self.counts.sync_errors += 1;
             return self.fail();
         }
         self.counts.syncs += 1;
@@ -449,6 +484,7 @@ impl Disk {
             return self.refuse();
         }
         if self.strikes(self.faults.write_errors_per_million) {
+            self.counts.write_errors += 1;
             self.write_in_part(node, position, &data);
             return self.fail();
         }
@@ -477,6 +513,7 @@ impl Disk {
 
     fn sync_all(&mut self) -> Result<Done, Failure> {
         if self.strikes(self.faults.sync_errors_per_million) {
+            self.counts.sync_errors += 1;
             return self.fail();
         }
         self.counts.syncs += 1;
@@ -590,7 +627,6 @@ impl Disk {
     }
 
     fn fail<T>(&mut self) -> Result<T, Failure> {
-        self.counts.errors += 1;
         self.faults.errors_max = self.faults.errors_max.saturating_sub(1);
         Err(Failure { errno: libc::EIO })
     }

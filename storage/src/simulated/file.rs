@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::iter;
 
-use super::Random;
+use super::{Counts, Random};
 use crate::io::{BLOCK_BYTES, Durability};
 
 /// What a device writes whole or not at all, nearly always.
 const SECTOR_BYTES: usize = 512;
 /// How often a sector is torn inside, per million.
 const TEAR_PER_MILLION: u32 = 20_000;
+/// How often a sector that was being written holds anything, per million.
+const GARBAGE_PER_MILLION: u32 = 5_000;
 /// Versions of one block kept between two syncs; the oldest is the durable one, the others are samples.
 const VERSIONS_MAX: usize = 8;
 
@@ -235,23 +237,34 @@ impl File {
         }
     }
 
-    pub(super) fn crash(&mut self, random: &mut Random) {
+    pub(super) fn crash(&mut self, random: &mut Random, counts: &mut Counts) {
         let loss = Loss::draw(random);
         for (index, unsynced) in std::mem::take(&mut self.unsynced) {
             let current = std::mem::replace(&mut self.cells[index], Cell::Hole);
             self.cells[index] = match loss {
-                Loss::Nothing => current,
-                Loss::Everything => unsynced.versions.into_iter().next().expect("the durable version is kept"),
-                Loss::Pieces => survive(&unsynced.versions, &current, random),
+                Loss::Nothing => {
+                    counts.kept_blocks += 1;
+                    current
+                }
+                Loss::Everything => {
+                    counts.lost_blocks += 1;
+                    unsynced.versions.into_iter().next().expect("the durable version is kept")
+                }
+                Loss::Pieces => {
+                    counts.torn_blocks += 1;
+                    survive(&unsynced.versions, &current, random)
+                }
             };
         }
         let past = std::mem::take(&mut self.past_lengths);
         if !past.is_empty() {
-            self.length = match loss {
+            let length = match loss {
                 Loss::Nothing => self.length,
                 Loss::Everything => past[0],
                 Loss::Pieces => past.get(random.index(past.len() + 1)).copied().unwrap_or(self.length),
             };
+            counts.lost_lengths += u64::from(length != self.length);
+            self.length = length;
         }
         self.drop_beyond_length();
     }
@@ -268,7 +281,7 @@ impl File {
     }
 }
 
-/// The block a power cut leaves, each sector on its own.
+/// The block a power cut leaves, each sector on its own: a version it had, a mixture of two, or anything.
 fn survive(versions: &[Cell], current: &Cell, random: &mut Random) -> Cell {
     let candidates: Vec<Block> = versions.iter().chain(iter::once(current)).map(Cell::to_block).collect();
     let mut block = [0; BLOCK_BYTES];
@@ -280,6 +293,9 @@ fn survive(versions: &[Cell], current: &Cell, random: &mut Random) -> Cell {
             let cut = sector + random.index(SECTOR_BYTES);
             let other = random.index(candidates.len());
             block[cut..end].copy_from_slice(&candidates[other][cut..end]);
+        }
+        if random.chance(GARBAGE_PER_MILLION) {
+            block[sector..end].iter_mut().for_each(|byte| *byte = random.bits() as u8);
         }
     }
     Cell::Bytes(Box::new(block))

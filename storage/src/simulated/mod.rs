@@ -9,7 +9,8 @@
 //!
 //! The fault model, after `io`'s rules:
 //! - Contents: each 512-byte sector that was written and not synced since comes back as any of the versions it had
-//!   since the last sync, the synced one included, or torn between two of them, independently of its neighbours.
+//!   since the last sync, the synced one included, torn between two of them, or holding anything, independently of its
+//!   neighbours.
 //!   A lost write thus shows the *old* bytes, so that what a recycled file held before can reappear.
 //! - Lengths: any length the file had since the last sync.
 //! - Names: any subset of a directory's unsynced creations, removals and renames. A rename is kept or lost whole.

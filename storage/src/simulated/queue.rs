@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Disk, Owner, Random};
-use crate::io::{Completion, FileId, Op, Request};
+use crate::io::{Completion, Durability, FileId, Op, Request};
 
 /// How long operations take.
 #[derive(Debug, Clone)]
@@ -16,6 +16,24 @@ pub struct Latency {
     pub slow_per_million: u32,
     /// The longest of all, in nanoseconds.
     pub slow_ns_max: u64,
+    /// A sync, or a synced write, takes at least so long, in nanoseconds.
+    pub sync_ns_min: u64,
+}
+
+impl Latency {
+    fn draw(&self, op: &Op, random: &mut Random) -> u64 {
+        let longest = if random.chance(self.slow_per_million) { self.slow_ns_max } else { self.ns_max };
+        let drawn = random.between(self.ns_min, longest);
+        if is_sync(op) { drawn.max(self.sync_ns_min) } else { drawn }
+    }
+}
+
+fn is_sync(op: &Op) -> bool {
+    match op {
+        Op::Write { durability, .. } => *durability == Durability::Synced,
+        Op::Sync { .. } | Op::SyncAll | Op::SyncDirectory { .. } => true,
+        _ => false,
+    }
 }
 
 /// One shard's requests to a [`Disk`], which is one data directory.
@@ -46,15 +64,14 @@ impl Queue {
         for other in self.in_flight.values() {
             assert!(!conflict(&request.op, &other.op), "the order matters of {request:?} and {other:?}");
         }
-        let at = now_ns + self.draw_latency();
+        let at = now_ns + self.latency.draw(&request.op, &mut self.random);
         self.in_flight.insert((at, self.next_number), request);
         self.next_number += 1;
     }
 
-    fn draw_latency(&mut self) -> u64 {
-        let Latency { ns_min, ns_max, slow_per_million, slow_ns_max } = self.latency;
-        let longest = if self.random.chance(slow_per_million) { slow_ns_max } else { ns_max };
-        self.random.between(ns_min, longest)
+    /// Changes how long operations take from now on.
+    pub fn set_latency(&mut self, latency: Latency) {
+        self.latency = latency;
     }
 
     /// When the next request completes.

@@ -16,6 +16,7 @@ use crate::io::{BLOCK_BYTES, Done, Failure, OpenMode};
 use crate::journal::format::{Body, Place};
 use crate::log::state::{Log, SegmentTail};
 use crate::log::{LogId, Now, Slot};
+use crate::mutation::{self, Mutation};
 use crate::producers::{Offsets, Outcome, SeenBatch};
 use crate::scan::Progress;
 use crate::segment::{SEGMENT_BYTES_MAX, Segment};
@@ -225,7 +226,9 @@ impl Store {
         let end_offset = log.end_offset;
         let Some(active) = log.tails.back_mut() else { return };
         let segment = active.base_offset;
-        if let Some((position, image)) = active.tail.reopen_last_block() {
+        if let Some((position, image)) = active.tail.reopen_last_block()
+            && !mutation::is(Mutation::SkipImage)
+        {
             let place = Place { segment, position };
             (log.image_of, log.image_before) = (segment, IMAGE_HELD);
             self.journal(slot, Body::TailImage { place, end_offset, bytes: shared(image) });

@@ -13,6 +13,7 @@ use crate::io::Op;
 use crate::journal::format::Body;
 use crate::log::state::Log;
 use crate::log::{Durability, LogId, Now, Slot};
+use crate::mutation::{self, Mutation};
 use crate::segment::{compacted_index_path, compacted_path, log_directory};
 
 /// Removals started in one step.
@@ -226,7 +227,8 @@ impl Store {
         let log = self.log(slot);
         let due_ns = self.now.monotonic_ns + log.config.file_delete_delay_ms.saturating_mul(1_000_000);
         let GenerationV1 { base_offset, generation } = files;
-        let what = What::Segment { base_offset, generation, directory: Arc::clone(&log.directory) };
+        let directory = Arc::clone(&log.directory);
+        let what = What::Segment { base_offset, generation, directory };
         self.remove_later(due_ns, Removal { log: self.log(slot).id, what });
     }
 
@@ -270,7 +272,9 @@ impl Store {
             }
             What::Log { directory, after, durability } => {
                 let is_of_log = |key: FileKey| key.log() == Some(id);
-                if self.journal_of(*durability).durable_before() < *after || self.files.is_busy(is_of_log) {
+                let is_said = self.journal_of(*durability).durable_before() >= *after
+                    || mutation::is(Mutation::RemoveBeforeDelete);
+                if !is_said || self.files.is_busy(is_of_log) {
                     return false;
                 }
                 self.files.close_all(is_of_log);

@@ -10,6 +10,7 @@ use crate::journal::format::{self, Body, Place};
 use crate::journal::writer::{Bytes, Pending, Written};
 use crate::journal::{self};
 use crate::log::{Durability, Now, Slot};
+use crate::mutation::{self, Mutation};
 
 /// How long to wait before a refusal by the disk is put to the test again.
 pub(super) const RETRY_NS: u64 = 1_000_000_000;
@@ -63,7 +64,11 @@ impl Store {
         }
         log.start_offset = offset;
         log.epochs.truncate_from_start(offset);
-        self.journal(slot, Body::LogStart { start_offset: offset });
+        if mutation::is(Mutation::SkipLogStart) {
+            self.push(Event::StartDurable { slot, start_offset: offset });
+        } else {
+            self.journal(slot, Body::LogStart { start_offset: offset });
+        }
         self.drop_segments_below_start(slot);
     }
 
@@ -90,7 +95,7 @@ impl Store {
 
     /// Moves a log to the other journal: what is not durable in its segments is journaled there again, so that
     /// the new journal alone is enough for all that follows.
-    pub(super) fn change_journal(&mut self, slot: Slot) {
+    fn change_journal(&mut self, slot: Slot) {
         self.order += 1;
         let order = self.order;
         let log = self.log_mut(slot);
@@ -149,8 +154,7 @@ impl Store {
         let now_ns = self.now.monotonic_ns;
         self.durable_journal.submit(&mut self.files, now_ns);
         self.cached_journal.submit(&mut self.files, now_ns);
-        #[cfg(feature = "planted-faults")]
-        if self.options.planted == Some(super::PlantedFault::AcknowledgeBeforeCompletion) {
+        if mutation::is(Mutation::AcknowledgeEarly) {
             let early: Vec<_> =
                 self.durable_journal.in_flight().map(|entry| (entry.slot, entry.log, end_of(&entry.body))).collect();
             for (slot, id, end) in early {

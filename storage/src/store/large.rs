@@ -30,6 +30,7 @@ use crate::journal::format::{self, Body, Place};
 use crate::journal::writer::Bytes;
 use crate::log::state::Held;
 use crate::log::{Durability, LogId, Slot};
+use crate::mutation::{self, Mutation};
 use crate::segment::{LOGS_DIRECTORY, log_directory};
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
@@ -226,7 +227,8 @@ impl Store {
         let has_blocks = run.end / BLOCK * BLOCK > tail.durable();
         let is_in_the_way = log.partial_reads > 0 || self.is_written_by_round(slot, segment);
         let is_durable = log.config.durability == Durability::Durable;
-        let is_imaged = self.durable_journal.on_device_before() >= log.image_before;
+        let is_imaged =
+            self.durable_journal.on_device_before() >= log.image_before || mutation::is(Mutation::RewriteBeforeImage);
         has_blocks && !is_in_the_way && is_durable && is_imaged
     }
 
@@ -252,8 +254,7 @@ impl Store {
             Write { slot, id, segment, step, position, blocks, durable, image, appends, since_ns, is_superseded };
         self.large.writes.insert(number, write);
         self.submit_step(number);
-        #[cfg(feature = "planted-faults")]
-        if self.options.planted == Some(super::PlantedFault::ReferBeforeCompletion) {
+        if mutation::is(Mutation::ReferBeforeCompletion) {
             let write = self.large.writes.get_mut(&number).expect("inserted above");
             write.is_superseded = true;
             let entry = reference(&write.appends, write.durable, write.image.clone());
@@ -272,13 +273,7 @@ impl Store {
             Step::DirectoryName => Op::SyncDirectory { path: LOGS_DIRECTORY.into() },
             Step::Name => Op::SyncDirectory { path: log_directory(&log.directory) },
             Step::Blocks => {
-                #[cfg(not(feature = "planted-faults"))]
-                let durability = Sync::Synced;
-                #[cfg(feature = "planted-faults")]
-                let durability = match self.options.planted {
-                    Some(super::PlantedFault::SkipSync) => Sync::Buffered,
-                    _ => Sync::Synced,
-                };
+                let durability = if mutation::is(Mutation::SkipSync) { Sync::Buffered } else { Sync::Synced };
                 let data = std::mem::take(&mut write.blocks);
                 let op = FileOp::Write { position: write.position, data, durability };
                 let mode = OpenMode { create: true, write: true, direct };
@@ -313,6 +308,7 @@ impl Store {
                 log.is_directory_made = true;
                 Some(Step::Blocks)
             }
+            Step::Blocks if mutation::is(Mutation::SkipDirectorySync) => None,
             Step::Blocks => at.is_some_and(|at| !log.segments[at].is_named).then_some(Step::Name),
             Step::Name => {
                 if let Some(at) = at {

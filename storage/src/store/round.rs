@@ -29,6 +29,7 @@ use crate::journal::format::{FRAME_BYTES, IMAGE_HEAD_BYTES};
 use crate::journal::writer::CARRIED_BYTES_MAX;
 use crate::log::state::Log;
 use crate::log::{LogId, Slot};
+use crate::mutation::{self, Mutation};
 use crate::segment::LOGS_DIRECTORY;
 
 /// Operations of a round in flight at once.
@@ -326,14 +327,16 @@ impl Store {
             }
             Phase::Journals => {
                 let [durable, cached] = round.targets;
-                if self.durable_journal.durable_before() < durable || self.cached_journal.durable_before() < cached {
+                let is_behind =
+                    self.durable_journal.durable_before() < durable || self.cached_journal.durable_before() < cached;
+                if is_behind && !mutation::is(Mutation::RecordBeforeJournal) {
                     return false;
                 }
                 let is_owed = |&(slot, id, end): &(Slot, LogId, i64)| {
                     let log = self.logs[slot.index()].as_deref().filter(|log| log.id == id);
                     log.is_some_and(|log| log.durable_end < end)
                 };
-                if round.promised.iter().any(is_owed) {
+                if round.promised.iter().any(is_owed) && !mutation::is(Mutation::ForgetPromises) {
                     return false;
                 }
                 round.phase = Phase::JournalSyncs;
@@ -385,21 +388,17 @@ impl Store {
     pub(super) fn round_op_ended(&mut self, result: Result<(), Failure>) {
         let round = self.rounds.active.as_mut().expect("the round waits for its operations");
         round.in_flight -= 1;
-        if let Err(failure) = result {
+        if let Err(failure) = result
+            && !mutation::is(Mutation::IgnoreFailure)
+        {
             round.failure.get_or_insert(failure);
         }
         self.step_round();
     }
 
     fn finish_round(&mut self) {
+        self.free_extents();
         let round = self.rounds.active.take().expect("a round is under way");
-        let [durable, cached] = round.retire;
-        if let Some(ordinal) = durable {
-            self.durable_journal.free_until(ordinal, &mut self.files);
-        }
-        if let Some(ordinal) = cached {
-            self.cached_journal.free_until(ordinal, &mut self.files);
-        }
         self.rounds.writer.finished(self.identity, &mut self.files);
         for &(slot, id) in &round.logs {
             // Not when the records are taken: entries that follow may be durable before them.
@@ -417,6 +416,17 @@ impl Store {
         self.rounds.is_final_done = round.is_final;
         self.release_memory();
         self.after_progress();
+    }
+
+    /// Frees the extents that the round makes unnecessary.
+    fn free_extents(&mut self) {
+        let [durable, cached] = self.rounds.active.as_ref().expect("a round is under way").retire;
+        if let Some(ordinal) = durable {
+            self.durable_journal.free_until(ordinal, &mut self.files);
+        }
+        if let Some(ordinal) = cached {
+            self.cached_journal.free_until(ordinal, &mut self.files);
+        }
     }
 
     /// Gives the round up: nothing of it counts, all of it is done again later.

@@ -2,11 +2,15 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use storage::buffer::Slice;
 use storage::builder::{BatchBuilder, NewRecord, Options as BatchOptions};
 use storage::compression::Codec;
+use storage::disk::Disk as _;
+use storage::io::BLOCK_BYTES;
+use storage::journal::format::{ExtentHeader, GROUP_HEADER_BYTES, GroupHeader};
 use storage::recovery::Identity;
 use storage::simulated::{Blocking, Disk, Faults, Latency, Owner, Queue, Random};
 use storage::store::compaction::Settings;
@@ -31,8 +35,8 @@ pub(crate) struct Plan {
     pub(crate) compacts: bool,
     /// From how many bytes on batches go straight to their segment.
     pub(crate) large_bytes_min: usize,
-    #[cfg(feature = "planted-faults")]
-    pub(crate) planted: Option<storage::store::PlantedFault>,
+    /// A journal's group that was called durable decays before some starts.
+    pub(crate) decays: bool,
 }
 
 impl Plan {
@@ -44,8 +48,7 @@ impl Plan {
         large_of_20: 1,
         compacts: false,
         large_bytes_min: 64 << 10,
-        #[cfg(feature = "planted-faults")]
-        planted: None,
+        decays: false,
     };
     /// Enough for the journal's extents to be used again, with few crashes in between.
     pub(crate) const RECYCLING: Self =
@@ -59,6 +62,8 @@ impl Plan {
     /// Small segments, compacted all the time.
     pub(crate) const COMPACTED: Self = Self { compacts: true, crash_per_million: 25_000, ..Self::CALM };
     pub(crate) const COMPACTED_FAULTS: Self = Self { error_per_million: 5_000, ..Self::COMPACTED };
+    /// What was synced and is damaged at a start has to be noticed.
+    pub(crate) const DECAY: Self = Self { decays: true, large_of_20: 0, ..Self::CALM };
     pub(crate) const FULL: Self = Self { capacity_bytes: 24 << 20, ..Self::CALM };
 }
 
@@ -72,6 +77,7 @@ pub(crate) struct Totals {
     pub(crate) power_cuts: u64,
     pub(crate) kills: u64,
     pub(crate) recoveries_cut: u64,
+    pub(crate) refusals: u64,
     pub(crate) stops: u64,
     pub(crate) fatal: u64,
     pub(crate) large: u64,
@@ -93,6 +99,7 @@ impl Totals {
         self.power_cuts += other.power_cuts;
         self.kills += other.kills;
         self.recoveries_cut += other.recoveries_cut;
+        self.refusals += other.refusals;
         self.stops += other.stops;
         self.fatal += other.fatal;
         self.large += other.large;
@@ -106,7 +113,8 @@ impl Totals {
     }
 }
 
-const LATENCY: Latency = Latency { ns_min: 20_000, ns_max: 200_000, slow_per_million: 20_000, slow_ns_max: 50_000_000 };
+const LATENCY: Latency =
+    Latency { ns_min: 20_000, ns_max: 200_000, slow_per_million: 20_000, slow_ns_max: 50_000_000, sync_ns_min: 0 };
 const WALL_START_MS: i64 = 1_704_067_200_000;
 const PRODUCERS: u64 = 4;
 /// Turns that a store may ask for at once, one after another, by deadlines in the past.
@@ -152,6 +160,7 @@ pub(crate) struct Trial {
     node: Node,
     logs: BTreeMap<LogId, Log>,
     next_log: u64,
+    actions: u64,
     totals: Totals,
     /// Whether a read that waited for the disk has to be made again.
     was_in_vain: bool,
@@ -179,14 +188,22 @@ impl Trial {
             node,
             logs: BTreeMap::new(),
             next_log: 1,
+            actions: 0,
             totals: Totals::default(),
             was_in_vain: false,
         }
     }
 
-    pub(crate) fn live(mut self) -> Totals {
+    /// Things that it has done so far.
+    #[cfg(feature = "mutations")]
+    pub(crate) fn actions(&self) -> u64 {
+        self.actions
+    }
+
+    pub(crate) fn live(&mut self) -> Totals {
         self.start(Crash::Kill);
         for _ in 0..self.plan.actions {
+            self.actions += 1;
             self.act();
             let steps = self.random.below(6);
             self.run(steps);
@@ -200,7 +217,7 @@ impl Trial {
         self.read_everything();
         self.totals.time_ns = self.now_ns;
         self.totals.writes = self.disk.borrow().counts().writes;
-        self.totals
+        std::mem::take(&mut self.totals)
     }
 
     fn now(&self) -> Now {
@@ -247,13 +264,22 @@ impl Trial {
     fn start(&mut self, mut crash: Crash) {
         self.disk.borrow_mut().set_faults(Faults::NONE);
         let shards = 1 + self.random.index(4);
+        let decayed = if self.plan.decays { self.decay_journal() } else { None };
         let stores = loop {
-            let calls = (self.random.index(3) == 0).then(|| 1 + self.random.below(60));
+            let calls = (decayed.is_none() && self.random.index(3) == 0).then(|| 1 + self.random.below(60));
             let disk = Rc::clone(&self.disk);
             let blocking =
                 calls.map_or_else(|| Blocking::new(disk.clone()), |calls| Blocking::ending_after(disk.clone(), calls));
             match recovered_stores(&blocking, shards, self.plan) {
                 Ok(stores) if !blocking.has_ended() => break stores,
+                Err(storage::Error::Corrupt { file, .. } | storage::Error::NewerVersion { file, .. })
+                    if decayed.as_ref().is_some_and(|(path, _)| file == *path) =>
+                {
+                    // It is noticed. The same bit flipped again heals it.
+                    self.totals.refusals += 1;
+                    let (path, position) = decayed.as_ref().expect("just seen");
+                    self.disk.borrow_mut().corrupt(path, *position).expect("it was there before");
+                }
                 Err(error) if !blocking.has_ended() => panic!("recovery refuses: {error}"),
                 Ok(_) | Err(_) => {
                     self.totals.recoveries_cut += 1;
@@ -289,6 +315,37 @@ impl Trial {
             capacity_bytes: self.plan.capacity_bytes,
             ..Faults::NONE
         });
+    }
+
+    /// Damages a group of a durable journal that a later group calls durable; says where. It may belong to an extent
+    /// that is not needed any more.
+    fn decay_journal(&mut self) -> Option<(PathBuf, u64)> {
+        let disk = Blocking::new(Rc::clone(&self.disk));
+        let directory = Path::new("journal");
+        let mut candidates = Vec::new();
+        for entry in disk.list(directory).expect("a directory can be listed") {
+            let path = directory.join(&entry.name);
+            let length = disk.length(&path).expect("a file has a length").unwrap_or(0);
+            let mut bytes = vec![0; length as usize];
+            disk.read_at(&path, 0, &mut bytes).expect("a file can be read");
+            let Ok(Some(extent)) = ExtentHeader::decode(&bytes) else { continue };
+            let is_own = |it: &GroupHeader| (it.incarnation, it.ordinal) == (extent.incarnation, extent.ordinal);
+            let blocks = bytes.chunks(BLOCK_BYTES).zip(0_u64..).skip(1);
+            let groups = blocks.filter_map(|(block, at)| Some((GroupHeader::decode(block).ok()??, at)));
+            let mut positions: Vec<u64> =
+                groups.filter(|(header, _)| is_own(header)).map(|(_, at)| at * BLOCK_BYTES as u64).collect();
+            // The last one could be what was in flight at the crash.
+            positions.pop();
+            let is_durable = extent.durability == Durability::Durable;
+            candidates.extend(positions.into_iter().filter(|_| is_durable).map(|position| (path.clone(), position)));
+        }
+        if candidates.is_empty() {
+            return None;
+        }
+        let (path, position) = candidates.swap_remove(self.random.index(candidates.len()));
+        let position = position + self.random.below(GROUP_HEADER_BYTES as u64 + 60);
+        self.disk.borrow_mut().corrupt(&path, position).expect("just read");
+        Some((path, position))
     }
 
     fn attach(&mut self, id: LogId) -> (usize, Slot) {
@@ -734,18 +791,14 @@ fn recovered_stores(disk: &Blocking, shards: usize, plan: Plan) -> Result<Vec<St
         buffer_bytes: 16 << 20,
         open_files_max: 16,
         checkpoint_bytes_min: 64 << 10,
+        journal_extent_bytes: 1 << 20,
         large_bytes_min: plan.large_bytes_min,
         scrub_bytes_per_second: 64 << 20,
         // A map of some hundred keys, so that it is full now and then.
         compaction: Settings { dedupe_bytes: 4 << 10, backoff_ms: 50, ..Settings::default() },
         sync_all: shards.is_multiple_of(2),
-        #[cfg(feature = "planted-faults")]
-        planted: plan.planted,
         ..Options::default()
     };
-    #[cfg(feature = "planted-faults")]
-    let recovered = storage::recovery::recover_planted(disk, &fresh, plan.planted)?;
-    #[cfg(not(feature = "planted-faults"))]
     let recovered = storage::recovery::recover(disk, &fresh)?;
     recovered.into_stores(shards, |id| place(id, shards), &options)
 }
@@ -765,9 +818,10 @@ fn config(id: LogId, plan: Plan) -> LogConfig {
         segment_bytes: if plan.compacts { 8 << 10 } else { 1 << 20 },
         compaction: plan.compacts.then(|| Compaction { dirty_millionths_min: 100_000, ..Compaction::default() }),
         delete_expired: !plan.compacts,
-        file_delete_delay_ms: if plan.compacts { 0 } else { 60_000 },
         retention_ms: None,
         timestamp_after_max_ms: i64::MAX,
+        // Of half of the logs files go at once, as far as that is allowed.
+        file_delete_delay_ms: if plan.compacts { 0 } else { id.0 % 2 * 60_000 },
         ..LogConfig::default()
     }
 }

@@ -3,8 +3,6 @@
 mod cold;
 mod compaction;
 mod damage;
-#[cfg(feature = "planted-faults")]
-mod faults;
 mod large;
 mod limits;
 mod node;

@@ -52,6 +52,10 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> Outcome {
+    if storage::mutation::ARE_COMPILED_IN {
+        let what = "this build makes faults on purpose (the feature `mutations`), for tests of the tests alone";
+        return Err(Failure::with_remedy(what, "build it without the feature: cargo build --release"));
+    }
     start_logging(args.log.as_deref())?;
     let flags = Flags {
         data: args.data,
@@ -79,7 +83,7 @@ fn read_properties(path: &std::path::Path) -> Result<String, Failure> {
 }
 
 /// Logs go to standard error, so that standard output carries the ready line alone.
-fn start_logging(filter: Option<&str>) -> Result<(), Failure> {
+pub(super) fn start_logging(filter: Option<&str>) -> Result<(), Failure> {
     let filter = filter.map(str::to_owned).or_else(|| std::env::var("SKEIN_LOG").ok()).unwrap_or_else(|| "info".into());
     let filter = tracing_subscriber::EnvFilter::try_new(&filter)
         .map_err(|error| Failure::Usage(format!("--log {filter}: {error}; try --log debug, or storage=debug,info")))?;

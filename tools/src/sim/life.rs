@@ -1,14 +1,16 @@
 //! One seed from its first start to its last audit.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 
-use storage::simulated::{Disk, Faults, Random};
+use storage::simulated::{Disk, Faults, Latency, Random};
 
 use super::client::{Admin, Auditor, Client, Committer, Consumer, Env, Limiter, Member, Producer};
 use super::machine::Machine;
 use super::model::Model;
-use super::scenario::{End, Producing, Scenario};
+use super::reduction::Reduction;
+use super::scenario::{End, Fault, Producing, Scenario};
 use super::totals::Totals;
 use super::trace::Trace;
 
@@ -23,6 +25,12 @@ const REST_NS_MAX: u64 = 600_000_000_000;
 const ERROR_APART_NS: u64 = 300_000_000;
 /// Longest time for which the disk is full, in nanoseconds.
 const FULL_NS_MAX: u64 = 500_000_000;
+/// Longest time for which the disk is slow, in nanoseconds.
+const SLOW_NS_MAX: u64 = 2_000_000_000;
+/// What a sync takes at least on a slow disk, in nanoseconds.
+const SLOW_SYNC_NS: u64 = 100_000_000;
+/// Longest time for which connections are split, in nanoseconds.
+pub(super) const SPLIT_NS_MAX: u64 = 1_000_000_000;
 /// The wall clock is wrong by at most this much, in milliseconds: less than half of what a record's timestamp may be
 /// ahead of the broker's time, so that a batch sent again after any jumps is still acceptable.
 const WRONG_MS_MAX: i64 = 25 * 60 * 1000;
@@ -51,8 +59,12 @@ pub(super) struct Life {
     random: Random,
     totals: Totals,
     trace: Trace,
+    /// What is still to go wrong.
+    ahead: VecDeque<(u64, Fault)>,
     /// When the disk has room again, while it is full.
     full_until_ns: Option<u64>,
+    /// When the disk is as quick as before, while it is slow.
+    slow_until_ns: Option<u64>,
     /// Operations that have failed, and when the last did.
     errors: u64,
     error_at_ns: u64,
@@ -67,15 +79,23 @@ pub(super) struct Life {
 ///
 /// # Panics
 /// If the node breaks a promise.
-pub(super) fn live(scenario: Scenario, random: Random) -> Report {
-    Life::new(scenario, random).run()
+pub(super) fn live(scenario: Scenario, reduction: &Reduction, random: Random) -> Report {
+    Life::new(scenario, reduction, random).run()
 }
 
 impl Life {
-    fn new(scenario: Scenario, mut random: Random) -> Self {
+    fn new(mut scenario: Scenario, reduction: &Reduction, mut random: Random) -> Self {
+        let stop_at = reduction.stop_at.unwrap_or(u64::MAX).min(scenario.operations);
+        scenario.operations = stop_at;
+        let numbered = std::mem::take(&mut scenario.faults).into_iter().enumerate();
+        let is_kept =
+            |(number, (at, _)): &(usize, (u64, Fault))| *at <= stop_at && !reduction.without_faults.contains(number);
+        scenario.faults = numbered.filter(is_kept).map(|(_, fault)| fault).collect();
         let machine = Machine::new(scenario.clone(), random.fork());
         let clients = clients(&scenario, &mut random);
-        let participants = clients.into_iter().map(|client| Participant { client, not_before_ns: 0 }).collect();
+        let is_there = |(number, _): &(usize, Box<dyn Client>)| !reduction.without_clients.contains(number);
+        let clients = clients.into_iter().enumerate().filter(is_there);
+        let participants = clients.map(|(_, client)| Participant { client, not_before_ns: 0 }).collect();
         Self {
             machine,
             participants,
@@ -84,7 +104,9 @@ impl Life {
             random,
             totals: Totals::default(),
             trace: Trace::default(),
+            ahead: VecDeque::new(),
             full_until_ns: None,
+            slow_until_ns: None,
             errors: 0,
             error_at_ns: 0,
             wrong_ms: 0,
@@ -95,19 +117,24 @@ impl Life {
 
     fn run(mut self) -> Report {
         self.machine.start(&mut self.trace, &mut self.totals);
-        let mut ends = std::mem::take(&mut self.scenario.ends).into_iter().peekable();
-        while self.totals.operations < self.scenario.operations {
+        self.ahead = std::mem::take(&mut self.scenario.faults).into();
+        let (mut asked, mut asked_ns) = (0, 0);
+        // Clients that are left over by a reduction may have nothing to ask.
+        while self.totals.operations < self.scenario.operations && self.now_ns() < asked_ns + REST_NS_MAX {
             self.step();
             if self.machine.has_halted() {
                 self.end_and_start(End::Kill);
             }
             self.disturb();
-            if let Some((_, end)) = ends.next_if(|(at, _)| *at <= self.totals.operations) {
-                self.end_and_start(end);
+            if asked != self.totals.operations {
+                (asked, asked_ns) = (self.totals.operations, self.now_ns());
             }
         }
-        for (_, end) in ends {
-            self.end_and_start(end);
+        // What came too close behind another fault to be done then: only the ends are still of interest.
+        while let Some((_, fault)) = self.ahead.pop_front() {
+            if let Fault::End(end) = fault {
+                self.end_and_start(end);
+            }
         }
         if self.machine.has_lost_disks() {
             self.are_disks_to_return = true;
@@ -126,9 +153,20 @@ impl Life {
     fn report(mut self) -> Report {
         let disk = self.machine.disk_counts();
         self.totals.seeds = 1;
-        self.totals.disk_errors = disk.errors;
+        self.totals.buffered_lives = u64::from(self.scenario.refuses_direct);
+        self.totals.lives_without_sync_all = u64::from(!self.scenario.sync_all);
+        self.totals.rough_lives = u64::from(self.scenario.is_rough);
+        self.totals.read_errors = disk.read_errors;
+        self.totals.write_errors = disk.write_errors;
+        self.totals.sync_errors = disk.sync_errors;
         self.totals.disk_refusals = disk.refusals;
         self.totals.exposed = disk.exposed;
+        self.totals.lost_blocks = disk.lost_blocks;
+        self.totals.kept_blocks = disk.kept_blocks;
+        self.totals.torn_blocks = disk.torn_blocks;
+        self.totals.lost_lengths = disk.lost_lengths;
+        self.totals.lost_names = disk.lost_names;
+        self.totals.interrupted = disk.interrupted;
         self.totals.virtual_ns = self.now_ns();
         Report { totals: self.totals, trace: self.trace.hash() }
     }
@@ -146,7 +184,8 @@ impl Life {
             });
             clients.chain(self.machine.next_at_ns()).min()
         };
-        let now_ns = next.expect("clients always have something ahead").max(self.now_ns());
+        // Without clients there may be nothing ahead.
+        let now_ns = next.unwrap_or(self.now_ns() + POLL_NS).max(self.now_ns());
         self.machine.world.clock.advance_to(now_ns);
         self.machine.turns(&mut self.trace, &mut self.totals);
         self.poll_clients(now_ns);
@@ -190,20 +229,29 @@ impl Life {
         self.machine.end(end, &mut self.trace, &mut self.totals);
         let all = self.are_disks_to_return || self.random.index(2) == 0;
         self.machine.bring_disks_back(all);
+        if end == End::PowerCut {
+            self.model.forget_cached();
+        }
         self.full_until_ns = None;
+        self.slow_until_ns = None;
         self.clear_faults();
         let up_at_ns = self.now_ns() + self.random.below(DOWN_NS_MAX);
         while self.now_ns() < up_at_ns {
             self.step();
         }
+        let cut = self.totals.recoveries_cut;
         self.machine.start(&mut self.trace, &mut self.totals);
+        if self.totals.recoveries_cut > cut {
+            self.model.forget_cached();
+        }
     }
 
     // What goes wrong.
 
+    /// Lets what is over be over, and what is due go wrong.
     fn disturb(&mut self) {
         let now_ns = self.now_ns();
-        let errors = self.machine.disk_counts().errors;
+        let errors = self.machine.disk_counts().errors();
         if errors != self.errors {
             (self.errors, self.error_at_ns) = (errors, now_ns);
         }
@@ -211,15 +259,47 @@ impl Life {
             self.full_until_ns = None;
             self.clear_faults();
         }
-        if self.full_until_ns.is_some() || !self.random.chance(self.scenario.disturbances_per_million) {
-            return;
+        if self.slow_until_ns.is_some_and(|until| until <= now_ns) {
+            self.slow_until_ns = None;
+            self.machine.set_latency(self.scenario.latency.clone());
         }
-        let can_lose_disk = self.scenario.directories > 1 && !self.machine.has_lost_disks();
-        match self.random.index(if can_lose_disk { 4 } else { 3 }) {
-            0 => self.jump_clock(),
-            1 => self.fail_one_operation(),
-            2 => self.fill_disk(),
-            _ => self.lose_disk(),
+        while let Some(&(at, fault)) = self.ahead.front()
+            && at <= self.totals.operations
+            && self.may_come(fault)
+        {
+            self.ahead.pop_front();
+            tracing::info!(at = now_ns, ?fault);
+            self.come(fault);
+        }
+    }
+
+    /// Whether a fault would not meet another that changes what it does.
+    fn may_come(&self, fault: Fault) -> bool {
+        match fault {
+            Fault::ReadError | Fault::WriteError | Fault::SyncError => {
+                let is_apart = self.errors == 0 || self.now_ns() >= self.error_at_ns + ERROR_APART_NS;
+                // A slow disk takes longer to try again.
+                is_apart && self.full_until_ns.is_none() && self.slow_until_ns.is_none()
+            }
+            Fault::FullDisk => self.full_until_ns.is_none(),
+            Fault::End(_) | Fault::ClockJump | Fault::SlowDisk | Fault::Split | Fault::LostDisk | Fault::IndexDecay => {
+                true
+            }
+        }
+    }
+
+    fn come(&mut self, fault: Fault) {
+        match fault {
+            Fault::End(end) => self.end_and_start(end),
+            Fault::ClockJump => self.jump_clock(),
+            Fault::ReadError | Fault::WriteError | Fault::SyncError => self.fail_one_operation(fault),
+            Fault::FullDisk => self.fill_disk(),
+            Fault::SlowDisk => self.slow_down(),
+            Fault::Split => self.split(),
+            Fault::LostDisk if self.scenario.directories > 1 && !self.machine.has_lost_disks() => self.lose_disk(),
+            // One disk has to be left.
+            Fault::LostDisk => {}
+            Fault::IndexDecay => self.totals.index_decays += u64::from(self.machine.decay_index()),
         }
     }
 
@@ -227,6 +307,8 @@ impl Life {
         self.totals.disks_lost += 1;
         let number = self.random.index(self.scenario.directories);
         self.machine.lose_disk(number);
+        // It comes back as after a power cut.
+        self.model.forget_cached();
     }
 
     fn jump_clock(&mut self) {
@@ -237,16 +319,13 @@ impl Life {
     }
 
     /// One operation fails, the next succeed: what fails twice may rightly end the node.
-    fn fail_one_operation(&mut self) {
-        if self.errors > 0 && self.now_ns() < self.error_at_ns + ERROR_APART_NS {
-            return;
-        }
+    fn fail_one_operation(&mut self, fault: Fault) {
         let disk = self.pick_disk();
         let mut faults = disk.borrow().faults().clone();
         faults.errors_max = 1;
-        match self.random.index(3) {
-            0 => faults.write_errors_per_million = 1_000_000,
-            1 => faults.read_errors_per_million = 1_000_000,
+        match fault {
+            Fault::ReadError => faults.read_errors_per_million = 1_000_000,
+            Fault::WriteError => faults.write_errors_per_million = 1_000_000,
             _ => faults.sync_errors_per_million = 1_000_000,
         }
         disk.borrow_mut().set_faults(faults);
@@ -255,6 +334,19 @@ impl Life {
     fn pick_disk(&mut self) -> Rc<RefCell<Disk>> {
         let disks = &self.machine.world.disks;
         Rc::clone(&disks[self.random.index(disks.len())])
+    }
+
+    fn slow_down(&mut self) {
+        self.totals.slow_disks += 1;
+        self.machine.set_latency(Latency { sync_ns_min: SLOW_SYNC_NS, ..self.scenario.latency.clone() });
+        self.slow_until_ns = Some(self.now_ns() + self.random.below(SLOW_NS_MAX));
+    }
+
+    fn split(&mut self) {
+        let now_ns = self.now_ns();
+        let until_ns = now_ns + self.random.below(SPLIT_NS_MAX);
+        let split = self.machine.world.network.borrow_mut().split(now_ns, until_ns);
+        self.totals.splits += u64::from(split > 0);
     }
 
     fn fill_disk(&mut self) {

@@ -12,6 +12,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -24,7 +25,8 @@ use broker::shard::connections::ListenerInfo;
 use broker::shard::mail::Mail;
 use broker::turn::{Next, Now, Turn as _};
 use net::ops::ListenerId;
-use storage::simulated::{Blocking, Counts, Disk, Faults, Random};
+use storage::disk::Disk as _;
+use storage::simulated::{Blocking, Counts, Disk, Faults, Latency, Random};
 use storage::store;
 
 use super::scenario::{End, Scenario};
@@ -84,6 +86,8 @@ pub(super) struct Machine {
     lost: Vec<bool>,
     /// The node has ended by itself.
     has_halted: bool,
+    /// Shards of the node that ran last.
+    shards_before: Option<usize>,
     /// The machine's monotonic clock is this much ahead of the simulation's: it starts anew with the machine.
     boot_ns: u64,
 }
@@ -101,7 +105,17 @@ impl Machine {
             network: Rc::new(RefCell::new(Network::new(random.fork()))),
         };
         let lost = vec![false; scenario.directories];
-        Self { world, config: Arc::new(config), scenario, random, node: None, lost, has_halted: false, boot_ns: 0 }
+        Self {
+            world,
+            config: Arc::new(config),
+            scenario,
+            random,
+            node: None,
+            lost,
+            has_halted: false,
+            shards_before: None,
+            boot_ns: 0,
+        }
     }
 
     fn now_ns(&self) -> u64 {
@@ -115,6 +129,7 @@ impl Machine {
     /// # Panics
     /// If recovery refuses the disk.
     pub(super) fn start(&mut self, trace: &mut Trace, totals: &mut Totals) {
+        let tail_bytes = [2 << 20, 4 << 20][self.random.index(2)];
         let count = self.random.between(if totals.starts == 0 { 2 } else { 1 }, SHARDS_MAX) as usize;
         let shards = loop {
             let cut = (self.random.index(5) == 0).then(|| self.random.between(1, RECOVERY_CALLS_MAX));
@@ -127,7 +142,7 @@ impl Machine {
             let found = disks.iter().enumerate().map(|(number, disk)| Found {
                 path: format!("/disk{number}").into(),
                 disk: Ok(disk),
-                options: self.options(),
+                options: self.options(tail_bytes),
             });
             match assemble(found.collect(), self.plan(count)) {
                 Ok(assembled) if !access.has_ended() => break assembled.shards,
@@ -140,9 +155,12 @@ impl Machine {
         };
         self.clear_faults();
         self.world.network.borrow_mut().listen(ListenerId(0));
+        tracing::info!(at = self.now_ns(), shards = count, "the node starts");
         trace.add(Event::Start, &[self.now_ns(), count as u64]);
         totals.starts += 1;
         totals.starts_without_disk += u64::from(self.has_lost_disks());
+        totals.other_counts += u64::from(self.shards_before.is_some_and(|before| before != count));
+        self.shards_before = Some(count);
         let running = shards.into_iter().enumerate().map(|(index, shard)| Running {
             shard,
             driver: self.driver(index),
@@ -154,12 +172,13 @@ impl Machine {
         self.node = Some(Node { shards, mail });
     }
 
-    fn options(&self) -> store::Options {
+    fn options(&self, tail_bytes: usize) -> store::Options {
         store::Options {
-            tail_bytes: 4 << 20,
+            tail_bytes,
             buffer_bytes: 16 << 20,
             open_files_max: 16,
-            checkpoint_bytes_min: 64 << 10,
+            checkpoint_bytes_min: 8 << 10,
+            journal_extent_bytes: 1 << 20,
             large_bytes_min: 8 << 10,
             sync_all: self.scenario.sync_all,
             ..Default::default()
@@ -184,6 +203,30 @@ impl Machine {
         }
         let Scenario { latency, weather, .. } = &self.scenario;
         Simulated::new(self.world.clone(), index as u32, latency.clone(), weather.clone(), random)
+    }
+
+    /// Changes how long the disk takes, until the node starts again.
+    pub(super) fn set_latency(&mut self, latency: Latency) {
+        for running in self.node.iter_mut().flat_map(|node| &mut node.shards) {
+            running.driver.set_latency(&latency);
+        }
+    }
+
+    /// Flips a bit of an index file; whether there is one.
+    pub(super) fn decay_index(&mut self) -> bool {
+        let disk = Rc::clone(&self.world.disks[self.random.index(self.world.disks.len())]);
+        let blocking = Blocking::new(Rc::clone(&disk));
+        let logs = Path::new("logs");
+        let list = |path: &Path| blocking.list(path).unwrap_or_default();
+        let mut indexes = Vec::new();
+        for log in list(logs) {
+            let directory = logs.join(&log.name);
+            let names = list(&directory).into_iter().filter(|file| file.name.ends_with(".skein-index"));
+            indexes.extend(names.map(|file| directory.join(&file.name)));
+        }
+        let Some(path) = indexes.get(self.random.index(indexes.len().max(1))) else { return false };
+        let length = blocking.length(path).ok().flatten().unwrap_or(0);
+        length > 0 && disk.borrow_mut().corrupt(path, self.random.below(length)).is_ok()
     }
 
     /// Ends the node.

@@ -12,6 +12,8 @@
 //! | `machine` | clock, disk and network, and the shards of the node that runs on them |
 //! | `client` | producers, consumers, committers, an administrator, an auditor; they speak the real protocol |
 //! | `model` | what has been promised: every answer is held against it |
+//! | [`reduction`] | the shortest life that still fails |
+//! | [`coverage`] | which faults and branches of recovery were reached |
 //! | [`trace`], [`totals`] | what happened, as a fingerprint and in numbers |
 //!
 //! What is checked: acknowledged records are there after any end, with their bytes, once, in the order of their producer,
@@ -19,14 +21,17 @@
 //! recognised across restarts; the high watermark goes back for nobody; what was read once is never lost.
 
 mod client;
+pub mod coverage;
 mod life;
 mod machine;
 mod model;
+pub mod reduction;
 pub mod runner;
 pub mod scenario;
 pub mod totals;
 pub mod trace;
 
 pub use life::Report;
+pub use reduction::Reduction;
 pub use runner::{Failure, Options, Outcome, run, run_seed};
 pub use totals::Totals;

@@ -70,6 +70,8 @@ pub(super) enum Existence {
     /// Its deletion was asked for and not answered.
     Doomed,
     Gone,
+    /// A power cut may have taken any of its records: nothing is expected of it any more, and nobody uses it.
+    Forgotten,
 }
 
 #[derive(Debug)]
@@ -77,8 +79,17 @@ pub(super) struct Topic {
     pub(super) name: String,
     pub(super) id: Uuid,
     pub(super) existence: Existence,
-    pub(super) retention_ms: i64,
+    pub(super) settings: Settings,
     pub(super) partitions: Vec<Partition>,
+}
+
+/// How a topic is configured.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Settings {
+    pub(super) retention_ms: i64,
+    pub(super) segment_ms: i64,
+    /// It was cached at some time: its records survive the end of the process, and no power cut.
+    pub(super) is_cached: bool,
 }
 
 #[derive(Debug, Default)]
@@ -89,6 +100,16 @@ pub(super) struct Partition {
     by_order: BTreeMap<(u32, u64), i64>,
     /// The highest offset that somebody was told is committed.
     promised_end: i64,
+    /// Records before this offset were deleted, and may have been before that.
+    deleted_before: i64,
+    perhaps_deleted_before: i64,
+}
+
+impl Partition {
+    fn check_first(&self, first: i64, description: &str) {
+        let asked = self.perhaps_deleted_before;
+        assert!(first <= asked, "{description} begins at {first}, and nobody deleted more than what is before {asked}");
+    }
 }
 
 /// The last commit of a group for a partition.
@@ -124,9 +145,9 @@ pub(super) struct Model {
 impl Model {
     // Topics.
 
-    pub(super) fn ask_topic(&mut self, name: String, partitions: usize, retention_ms: i64) -> TopicNumber {
+    pub(super) fn ask_topic(&mut self, name: String, partitions: usize, settings: Settings) -> TopicNumber {
         let partitions = (0..partitions).map(|_| Partition::default()).collect();
-        self.topics.push(Topic { name, id: Uuid::default(), existence: Existence::Asked, retention_ms, partitions });
+        self.topics.push(Topic { name, id: Uuid::default(), existence: Existence::Asked, settings, partitions });
         TopicNumber(self.topics.len() - 1)
     }
 
@@ -157,6 +178,15 @@ impl Model {
             (0..topic.partitions.len() as i32).map(move |index| Place { topic: number, index })
         };
         self.topics().filter(exists).flat_map(places).collect()
+    }
+
+    /// The power has gone.
+    pub(super) fn forget_cached(&mut self) {
+        for topic in self.topics.iter_mut().filter(|topic| topic.settings.is_cached) {
+            if topic.existence == Existence::Exists {
+                topic.existence = Existence::Forgotten;
+            }
+        }
     }
 
     pub(super) fn exists(&self, place: Place) -> bool {
@@ -202,6 +232,38 @@ impl Model {
     /// The offset up to which somebody was told that records are committed.
     pub(super) fn promised_end(&self, place: Place) -> i64 {
         self.topics[place.topic.0].partitions[place.index as usize].promised_end
+    }
+
+    /// Somebody asks to delete the records before an offset.
+    pub(super) fn ask_deletion(&mut self, place: Place, before: i64) {
+        let partition = self.partition_mut(place);
+        partition.perhaps_deleted_before = partition.perhaps_deleted_before.max(before);
+    }
+
+    /// The node said that the first offset is this one, after records before `asked` were to be deleted.
+    pub(super) fn deleted(&mut self, place: Place, asked: i64, first: i64) {
+        let description = self.describe(place);
+        let partition = self.partition_mut(place);
+        assert!(first >= asked, "{description}: records before {asked} were deleted, and the first offset is {first}");
+        partition.check_first(first, &description);
+        partition.deleted_before = partition.deleted_before.max(first);
+    }
+
+    /// The node said that the first offset is this one; when it was asked it had to be at least `at_least`.
+    pub(super) fn check_first(&mut self, place: Place, at_least: i64, first: i64) {
+        let description = self.describe(place);
+        assert!(first >= at_least, "{description} begins at {first}, and at {at_least} before");
+        self.partition_mut(place).check_first(first, &description);
+    }
+
+    /// Records before this offset are gone.
+    pub(super) fn deleted_before(&self, place: Place) -> i64 {
+        self.topics[place.topic.0].partitions[place.index as usize].deleted_before
+    }
+
+    /// Records before this offset may be gone.
+    pub(super) fn perhaps_deleted_before(&self, place: Place) -> i64 {
+        self.topics[place.topic.0].partitions[place.index as usize].perhaps_deleted_before
     }
 
     /// A consumer read this batch; says how many records it has.

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::cell::Cell;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use storage::simulated::Random;
 
 use super::life::{self, Report};
+use super::reduction::{Parts, Reduction, shrink};
 use super::scenario::Scenario;
 use super::totals::Totals;
 
 /// Requests of clients in one life.
-pub const OPERATIONS: u64 = 500;
+pub const OPERATIONS: u64 = 300;
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -29,13 +30,23 @@ pub struct Options {
     pub operations: u64,
     /// The disk lies: syncs complete and make nothing durable.
     pub lies: bool,
+    /// What is left out of each life.
+    pub reduction: Reduction,
     /// Begin no further seed after this many have failed.
     pub failures_max: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { first_seed: 0, seeds: 1000, threads: 2, operations: OPERATIONS, lies: false, failures_max: 1 }
+        Self {
+            first_seed: 0,
+            seeds: 1000,
+            threads: 2,
+            operations: OPERATIONS,
+            lies: false,
+            reduction: Reduction::default(),
+            failures_max: 1,
+        }
     }
 }
 
@@ -71,17 +82,44 @@ thread_local! {
     static CURRENT: Cell<Option<(u64, u64)>> = const { Cell::new(None) };
 }
 
-/// Has a panic say which seed it belongs to. A release build ends with the first panic, so that a failed seed can be
-/// told in no other way.
-pub fn announce_failures() {
+/// Has a panic say which seed it belongs to, and do `more` with it. A release build ends with the first panic, so that
+/// a failed seed can be told in no other way.
+pub fn announce_failures(more: impl Fn(&Failure) + Send + Sync + 'static) {
     let report = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
         report(panic);
         if let Some((seed, operations)) = CURRENT.get() {
-            let message = message(panic.payload());
-            eprintln!("{}", Failure { seed, operations, message });
+            let failure = Failure { seed, operations, message: message(panic.payload()) };
+            eprintln!("{failure}");
+            more(&failure);
         }
     }));
+}
+
+/// The shortest life of a failed seed that still fails, as far as `fails` says so.
+pub fn shorten(failure: &Failure, fails: &mut dyn FnMut(&Reduction) -> bool) -> Reduction {
+    let scenario = Scenario::draw(&mut Random::new(failure.seed), failure.operations);
+    let (faults, clients) = (scenario.faults.len(), scenario.clients());
+    shrink(Parts { operations: failure.operations, faults, clients }, fails)
+}
+
+/// What a seed's life consists of when something is left out: its faults and clients, a line each.
+#[must_use]
+pub fn describe(seed: u64, operations: u64, reduction: &Reduction) -> String {
+    let scenario = Scenario::draw(&mut Random::new(seed), operations);
+    let stop_at = reduction.stop_at.unwrap_or(operations);
+    let mut text = format!("{stop_at} requests");
+    for (number, (at, fault)) in scenario.faults.iter().enumerate() {
+        if *at <= stop_at && !reduction.without_faults.contains(&number) {
+            write!(text, "\n  fault {number}: {fault:?} at request {at}").expect("a string takes everything");
+        }
+    }
+    for (number, client) in scenario.client_names().iter().enumerate() {
+        if !reduction.without_clients.contains(&number) {
+            write!(text, "\n  client {number}: {client}").expect("a string takes everything");
+        }
+    }
+    text
 }
 
 /// Runs one seed.
@@ -93,7 +131,7 @@ pub fn run_seed(seed: u64, options: &Options) -> Report {
     CURRENT.set(Some((seed, options.operations)));
     let mut random = Random::new(seed);
     let scenario = Scenario::draw(&mut random, options.operations);
-    life::live(Scenario { lies: options.lies, ..scenario }, random)
+    life::live(Scenario { lies: options.lies, ..scenario }, &options.reduction, random)
 }
 
 /// Runs all seeds of `options`, on several threads. `progress` is called after each, with how many are done.

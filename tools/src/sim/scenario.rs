@@ -5,13 +5,16 @@ use storage::simulated::{Faults, Latency, Random};
 
 use super::client::Style;
 
+/// Disturbances of a life besides its ends, at the most.
+const DISTURBANCES_MAX: u64 = 8;
+
 /// How a life is lived. Drawn from the seed, within what the runner asks for.
 #[derive(Debug, Clone)]
 pub struct Scenario {
     /// Requests of clients after which the life comes to its end.
     pub operations: u64,
-    /// Counts of requests at which the node ends and starts again.
-    pub ends: Vec<(u64, End)>,
+    /// What goes wrong, each at a count of requests, in their order.
+    pub faults: Vec<(u64, Fault)>,
     /// Idempotent and plain producers.
     pub producers: Vec<Producing>,
     /// Consumers.
@@ -26,10 +29,10 @@ pub struct Scenario {
     pub cuts_per_million: u32,
     /// How sockets behave.
     pub weather: Weather,
+    /// Whether sockets do what is unusual.
+    pub is_rough: bool,
     /// How long the disk takes.
     pub latency: Latency,
-    /// Disturbances, per million steps of the simulation.
-    pub disturbances_per_million: u32,
     /// The file system has no `O_DIRECT`.
     pub refuses_direct: bool,
     /// The file system honours `syncfs`.
@@ -38,6 +41,31 @@ pub struct Scenario {
     pub lies: bool,
     /// Data directories, each on a disk of its own.
     pub directories: usize,
+}
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The node ends, and starts again some time later.
+    End(End),
+    /// Somebody sets the wall clock.
+    ClockJump,
+    /// The next read of a file fails with `EIO`.
+    ReadError,
+    /// The next write fails with `EIO`, after any part of its effect.
+    WriteError,
+    /// The next sync fails with `EIO`.
+    SyncError,
+    /// The disk is full, for a while.
+    FullDisk,
+    /// Every sync takes a tenth of a second, for a while.
+    SlowDisk,
+    /// Nothing gets through on some of the connections, for a while.
+    Split,
+    /// A disk is gone, if the node has several: a start later it may be back.
+    LostDisk,
+    /// A bit of an index file flips, behind the node's back: it can be made anew.
+    IndexDecay,
 }
 
 /// How a node ends.
@@ -51,6 +79,21 @@ pub enum End {
     Stop,
 }
 
+impl Fault {
+    /// Those that come in a life where much goes wrong, besides ends.
+    const DISTURBANCES: [Self; 9] = [
+        Self::ClockJump,
+        Self::ReadError,
+        Self::WriteError,
+        Self::SyncError,
+        Self::FullDisk,
+        Self::SlowDisk,
+        Self::Split,
+        Self::LostDisk,
+        Self::IndexDecay,
+    ];
+}
+
 /// How a producer produces.
 #[derive(Debug, Clone, Copy)]
 pub struct Producing(pub(super) Style);
@@ -61,22 +104,41 @@ impl Scenario {
         Faults { lies: self.lies, refuses_direct: self.refuses_direct, ..Faults::NONE }
     }
 
+    /// How many clients take part.
+    #[must_use]
+    pub fn clients(&self) -> usize {
+        self.client_names().len()
+    }
+
+    /// What the clients are, by their numbers.
+    #[must_use]
+    pub fn client_names(&self) -> Vec<String> {
+        let mut names = vec!["administrator".to_owned()];
+        names.extend(self.producers.iter().map(|Producing(style)| format!("producer, {style:?}")));
+        names.extend((0..self.consumers).map(|_| "consumer".to_owned()));
+        names.extend((0..self.committers).map(|_| "committer of offsets".to_owned()));
+        let members = self.members.iter().enumerate();
+        names.extend(members.flat_map(|(group, &count)| (0..count).map(move |_| format!("member of group {group}"))));
+        names.extend(self.has_quotas.then(|| "setter of quotas".to_owned()));
+        names
+    }
+
     /// The scenario of a seed, with that many requests.
     #[must_use]
     pub fn draw(random: &mut Random, operations: u64) -> Self {
         let rough = random.index(3) > 0;
         Self {
             operations,
-            ends: ends(random, operations),
+            faults: faults(random, operations, rough),
             producers: (0..random.between(2, 3)).map(|_| Producing(style(random))).collect(),
             consumers: random.between(1, 2) as u32,
             committers: random.between(1, 2) as u32,
             members: (0..random.between(1, 2)).map(|_| random.between(1, 3) as u32).collect(),
             has_quotas: random.index(3) == 0,
             cuts_per_million: if rough { 10_000 } else { 0 },
+            is_rough: rough,
             weather: if rough { Weather::ROUGH } else { Weather::CALM },
             latency: latency(random),
-            disturbances_per_million: if rough { 300 } else { 0 },
             refuses_direct: random.index(4) == 0,
             sync_all: random.index(2) == 0,
             lies: false,
@@ -85,15 +147,20 @@ impl Scenario {
     }
 }
 
-/// One to four ends, the first of them a power cut.
-fn ends(random: &mut Random, operations: u64) -> Vec<(u64, End)> {
-    let mut ends = vec![(random.between(operations / 10, operations - 1), End::PowerCut)];
+/// One to four ends, the first of them a power cut, and what else goes wrong.
+fn faults(random: &mut Random, operations: u64, rough: bool) -> Vec<(u64, Fault)> {
+    let mut faults = vec![(random.between(operations / 10, operations - 1), Fault::End(End::PowerCut))];
     for _ in 0..random.below(4) {
         let end = [End::PowerCut, End::PowerCut, End::Kill, End::Stop][random.index(4)];
-        ends.push((random.between(1, operations - 1), end));
+        faults.push((random.between(1, operations - 1), Fault::End(end)));
     }
-    ends.sort_by_key(|(at, _)| *at);
-    ends
+    let disturbances = if rough { random.between(2, DISTURBANCES_MAX) } else { 0 };
+    for _ in 0..disturbances {
+        let fault = Fault::DISTURBANCES[random.index(Fault::DISTURBANCES.len())];
+        faults.push((random.between(1, operations - 1), fault));
+    }
+    faults.sort_by_key(|(at, _)| *at);
+    faults
 }
 
 fn style(random: &mut Random) -> Style {
@@ -109,5 +176,5 @@ fn style(random: &mut Random) -> Style {
 fn latency(random: &mut Random) -> Latency {
     let slow_per_million = [0, 10_000, 100_000][random.index(3)];
     let ns_max = [100_000, 2_000_000][random.index(2)];
-    Latency { ns_min: 10_000, ns_max, slow_per_million, slow_ns_max: 100_000_000 }
+    Latency { ns_min: 10_000, ns_max, slow_per_million, slow_ns_max: 100_000_000, sync_ns_min: 0 }
 }

@@ -36,6 +36,10 @@ totals! {
     topics_created,
     /// Topics deleted.
     topics_deleted,
+    /// Times records before an offset were deleted.
+    records_deleted,
+    /// Times a topic changed its durability.
+    durabilities_changed,
     /// Offsets committed.
     commits,
     /// Assignments that members of groups got.
@@ -60,6 +64,14 @@ totals! {
     recoveries_cut,
     /// Times a node was started.
     starts,
+    /// Starts with another number of shards than before.
+    other_counts,
+    /// Lives on a file system without `O_DIRECT`.
+    buffered_lives,
+    /// Lives on a file system without `syncfs`.
+    lives_without_sync_all,
+    /// Lives in which sockets do what is unusual.
+    rough_lives,
     /// Connections that clients saw cut by the network.
     cuts,
     /// Answers with a retriable error.
@@ -72,12 +84,34 @@ totals! {
     starts_without_disk,
     /// Jumps of the wall clock.
     clock_jumps,
-    /// Disk operations failed with `EIO`.
-    disk_errors,
+    /// Reads failed with `EIO`.
+    read_errors,
+    /// Writes failed with `EIO`.
+    write_errors,
+    /// Syncs failed with `EIO`.
+    sync_errors,
     /// Disk operations refused with `ENOSPC`.
     disk_refusals,
+    /// Times the disk was slow.
+    slow_disks,
+    /// Bits of index files that flipped.
+    index_decays,
+    /// Times some connections were split.
+    splits,
     /// Files and directories with unsynced changes at a power cut.
     exposed,
+    /// Unsynced blocks that a power cut took back.
+    lost_blocks,
+    /// Unsynced blocks that were on the device at a power cut.
+    kept_blocks,
+    /// Unsynced blocks of which a power cut left a mixture of versions.
+    torn_blocks,
+    /// Lengths of files that a power cut took back.
+    lost_lengths,
+    /// Changes of names that a power cut took back.
+    lost_names,
+    /// Operations in flight at the end of a node.
+    interrupted,
     /// Turns of shards.
     turns,
     /// Mail between shards.
@@ -104,8 +138,14 @@ impl fmt::Display for Totals {
         )?;
         writeln!(
             f,
-            "{} topics created, {} deleted, {} offsets committed, {} producer ids",
-            self.topics_created, self.topics_deleted, self.commits, self.producer_ids
+            "{} topics created, {} deleted, {} changed their durability, {} times records deleted, {} offsets committed, \
+             {} producer ids",
+            self.topics_created,
+            self.topics_deleted,
+            self.durabilities_changed,
+            self.records_deleted,
+            self.commits,
+            self.producer_ids
         )?;
         writeln!(
             f,
@@ -115,8 +155,25 @@ impl fmt::Display for Totals {
         writeln!(f, "{} quotas set or taken back, {} answers throttled", self.quotas_set, self.throttled)?;
         writeln!(
             f,
-            "{} power cuts ({} files exposed), {} kills, {} clean stops, {} recoveries cut short, {} starts",
-            self.power_cuts, self.exposed, self.kills, self.stops, self.recoveries_cut, self.starts
+            "{} power cuts, {} kills, {} clean stops, {} recoveries cut short, {} starts, {} with another number of shards",
+            self.power_cuts, self.kills, self.stops, self.recoveries_cut, self.starts, self.other_counts
+        )?;
+        writeln!(
+            f,
+            "at power cuts {} files exposed, {} operations in flight; unsynced blocks: {} lost, {} kept, {} torn; \
+             {} lengths and {} names lost",
+            self.exposed,
+            self.interrupted,
+            self.lost_blocks,
+            self.kept_blocks,
+            self.torn_blocks,
+            self.lost_lengths,
+            self.lost_names
+        )?;
+        writeln!(
+            f,
+            "{} reads, {} writes and {} syncs failed, {} operations refused by a full disk, {} times a slow disk",
+            self.read_errors, self.write_errors, self.sync_errors, self.disk_refusals, self.slow_disks
         )?;
         writeln!(
             f,
@@ -125,8 +182,8 @@ impl fmt::Display for Totals {
         )?;
         write!(
             f,
-            "{} connections cut, {} disk errors, {} times disk full, {} clock jumps, {} retriable answers",
-            self.cuts, self.disk_errors, self.disk_refusals, self.clock_jumps, self.retriable_errors
+            "{} connections cut, {} splits of the network, {} clock jumps, {} retriable answers",
+            self.cuts, self.splits, self.clock_jumps, self.retriable_errors
         )
     }
 }

@@ -15,6 +15,7 @@ impl Default for Trace {
 impl Trace {
     /// Adds an event: what it is, and what tells it from others of its kind.
     pub fn add(&mut self, event: Event, details: &[u64]) {
+        tracing::trace!(?event, ?details);
         self.word(event as u64);
         for &detail in details {
             self.word(detail);

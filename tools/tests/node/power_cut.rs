@@ -22,10 +22,13 @@ use crate::support::client::{Client, read_response};
 use crate::support::node::{Launch, Node, binary, skip};
 use crate::support::wait::eventually;
 
-use self::disk::{Counts, Disk};
+use self::disk::{Counts, Disk, Naming};
 use self::mount::Shared;
 
+/// The long mode has more.
 const CUTS: usize = 4;
+/// How many cuts there are instead of [`CUTS`].
+const CUTS_VARIABLE: &str = "SKEIN_POWER_CUTS";
 const PARTITIONS: i32 = 4;
 
 /// Records that have to be acknowledged before the power goes, in each round.
@@ -47,13 +50,13 @@ struct Machine {
 
 impl Machine {
     /// None, with a word about it, where no file system can be mounted.
-    fn new(test: &str, lies: bool) -> Option<Self> {
+    fn new(test: &str, naming: Naming, lies: bool) -> Option<Self> {
         if binary().is_none() || std::env::var_os("SKEIN_TEST_BROKER").is_some() {
             skip(test, "no release binary; run it by cargo test --release, or name one in SKEIN_BIN");
             return None;
         }
         let at = tempfile::Builder::new().prefix("skein-power").tempdir().expect("a temporary directory");
-        let disk = Arc::new(Mutex::new(Disk::new(lies)));
+        let disk = Arc::new(Mutex::new(Disk::new(naming, lies)));
         match mount::mount(&disk, at.path()) {
             Ok(session) => Some(Self { disk, session: Some(session), at, address: None }),
             Err(error) => {
@@ -225,21 +228,31 @@ impl Feeder {
 }
 
 #[test]
-fn everything_acknowledged_survives_power_cuts() {
-    let Some(mut machine) = Machine::new("power cuts", false) else { return };
+fn everything_acknowledged_survives_power_cuts_where_a_sync_of_a_file_carries_its_name() {
+    survive("power cuts, names with files", Naming::WithFile);
+}
+
+#[test]
+fn everything_acknowledged_survives_power_cuts_where_only_a_sync_of_the_directory_carries_names() {
+    survive("power cuts, names with directories", Naming::WithDirectory);
+}
+
+fn survive(test: &str, naming: Naming) {
+    let Some(mut machine) = Machine::new(test, naming, false) else { return };
+    let cuts = std::env::var(CUTS_VARIABLE).map_or(CUTS, |cuts| cuts.parse().expect("a number of power cuts"));
     let told = Told::default();
     let mut node = machine.start();
     create(&node, RAW);
     create(&node, LINES);
     let mut feeder = Feeder::start(node.address);
     let mut groups = Vec::new();
-    for round in 0..CUTS {
+    for round in 0..cuts {
         create(&node, &format!("made-{round}"));
         let broker = Broker::of(node);
         groups.push(crate::groups::commit_as_plain_consumer(&broker, RAW));
         feeder.feed();
         let counts = cut_under_producers(&mut machine, broker.into_node(), round, &told);
-        println!("power cut {round}: {counts:?}");
+        println!("{test}: cut {round}: {counts:?}");
         node = machine.start();
         assert_eq!(missing(node.address, &told), 0, "after cut {round}:\n{}", node.log());
         let mut client = Client::connect(node.address);
@@ -252,14 +265,14 @@ fn everything_acknowledged_survives_power_cuts() {
     assert_eq!(Client::connect(node.address).values(LINES, 0), lines, "once each, in order");
     let counts = machine.disk.lock().expect("no holder panics").counts;
     assert!(counts.synced_writes > 100, "journal writes arrive with O_DSYNC: {counts:?}");
-    println!("power cuts: {CUTS} cuts, {} records acknowledged, none lost", told.count.load(Ordering::Relaxed));
+    println!("{test}: {cuts} cuts, {} records acknowledged, none lost", told.count.load(Ordering::Relaxed));
     // The node goes before its disk does.
     node.kill();
 }
 
 #[test]
 fn a_disk_that_lies_is_found_out() {
-    let Some(mut machine) = Machine::new("a lying disk", true) else { return };
+    let Some(mut machine) = Machine::new("a lying disk", Naming::WithFile, true) else { return };
     let told = Told::default();
     let node = machine.start();
     create(&node, RAW);

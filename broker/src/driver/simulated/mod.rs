@@ -67,6 +67,11 @@ impl Simulated {
         self.files.iter().filter_map(Queue::next_at_ns).chain(sockets).min()
     }
 
+    /// Changes how long operations on files take from now on.
+    pub fn set_latency(&mut self, latency: &Latency) {
+        self.files.iter_mut().for_each(|queue| queue.set_latency(latency.clone()));
+    }
+
     /// File operations that have not completed.
     #[must_use]
     pub fn files_in_flight(&self) -> usize {

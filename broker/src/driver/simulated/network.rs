@@ -76,6 +76,17 @@ impl Stream {
         self.end = Some((self.arrival(now, random), End::Reset));
     }
 
+    /// Nothing that is still under way arrives before `until`, and nothing written later.
+    fn stall(&mut self, now: u64, until: u64) {
+        for (at, _) in self.segments.iter_mut().filter(|(at, _)| *at > now) {
+            *at = until.max(*at);
+        }
+        if let Some((at, _)) = &mut self.end {
+            *at = until.max(*at);
+        }
+        self.last_at = until.max(self.last_at);
+    }
+
     fn next_at(&self) -> Option<u64> {
         self.segments.front().map(|(at, _)| *at).or(self.end.map(|(at, _)| at))
     }
@@ -202,6 +213,20 @@ impl Network {
             link.to_node.reset(now_ns, &mut self.random);
             link.to_client.reset(now_ns, &mut self.random);
         }
+    }
+
+    /// Nothing gets through on about half of the connections until `until_ns`, in neither direction; then all of it
+    /// does. Says how many are concerned.
+    pub fn split(&mut self, now_ns: u64, until_ns: u64) -> usize {
+        let mut split = 0;
+        for link in self.links.values_mut() {
+            if self.random.index(2) == 0 {
+                link.to_node.stall(now_ns, until_ns);
+                link.to_client.stall(now_ns, until_ns);
+                split += 1;
+            }
+        }
+        split
     }
 
     /// The client forgets the socket.

@@ -28,7 +28,13 @@ impl Trial {
             network: Rc::new(RefCell::new(Network::new(random.fork()))),
         };
         world.network.borrow_mut().listen(LISTENER);
-        let latency = Latency { ns_min: 1_000, ns_max: 200_000, slow_per_million: 50_000, slow_ns_max: 1_000_000 };
+        let latency = Latency {
+            ns_min: 1_000,
+            ns_max: 200_000,
+            slow_per_million: 50_000,
+            slow_ns_max: 1_000_000,
+            sync_ns_min: 0,
+        };
         let driver = Simulated::new(world.clone(), 0, latency, weather, random);
         Self { world, driver, clients: Vec::new() }
     }

@@ -141,3 +141,25 @@ fn a_count_beyond_the_bytes_allocates_nothing() {
     let damaged = GroupValue::decode(&bytes).expect_err("2³¹ − 1 members in no bytes");
     assert_eq!((damaged.field, damaged.at), ("member count", 20));
 }
+
+#[test]
+fn arbitrary_bytes_are_records_or_damaged() {
+    bolero::check!().for_each(|input: &[u8]| {
+        let _ = Key::decode(input);
+        let _ = OffsetValue::decode(input);
+        if let Ok(value) = GroupValue::decode(input) {
+            let bytes = group_value(&value);
+            assert!(GroupValue::decode(&bytes).is_ok(), "what was read can be written and read again");
+        }
+        // Values of Kafka's, changed in some places.
+        for vector in [GROUP_VALUE_STABLE, OFFSET_VALUE_METADATA] {
+            let mut bytes = hex(vector);
+            for edit in input.chunks_exact(2) {
+                let at = usize::from(edit[0]) % bytes.len();
+                bytes[at] = edit[1];
+            }
+            let _ = GroupValue::decode(&bytes);
+            let _ = OffsetValue::decode(&bytes);
+        }
+    });
+}

@@ -155,3 +155,15 @@ fn version_1_is_these_bytes() {
     let expected: Vec<&str> = include_str!("testdata/v1.hex").lines().collect();
     assert_eq!(written, expected);
 }
+
+#[test]
+fn arbitrary_bytes_are_records_or_unreadable() {
+    bolero::check!().for_each(|input: &[u8]| {
+        let _ = Record::decode(input);
+        if let [first, second, rest @ ..] = input {
+            // Of a version and kind that there is.
+            let _ = Record::decode(&[&[*first % 4, *second % 32], rest].concat());
+            let _ = Record::decode(&[&[*first % 32, *second % 4], rest].concat());
+        }
+    });
+}

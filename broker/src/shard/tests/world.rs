@@ -135,7 +135,7 @@ impl World {
             options: options.clone(),
         });
         let made = assemble(found.collect(), plan).expect("disks that a node can start on").shards;
-        let latency = Latency { ns_min: 50_000, ns_max: 100_000, slow_per_million: 0, slow_ns_max: 0 };
+        let latency = Latency { ns_min: 50_000, ns_max: 100_000, slow_per_million: 0, slow_ns_max: 0, sync_ns_min: 0 };
         let running = made.into_iter().enumerate().map(|(index, shard)| Running {
             shard,
             driver: Simulated::new(machine.clone(), index as u32, latency.clone(), Weather::CALM, random.fork()),

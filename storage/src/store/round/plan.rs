@@ -7,6 +7,7 @@ use crate::buffer::Slice;
 use crate::io::{BLOCK_BYTES, Durability, Failure, Op, OpenMode};
 use crate::log::Slot;
 use crate::log::state::Log;
+use crate::mutation::{self, Mutation};
 use crate::segment::log_directory;
 use crate::store::Store;
 use crate::store::files::{FileKey, FileOp};
@@ -88,7 +89,8 @@ impl Store {
             return;
         }
         let image_before = log.image_before;
-        if self.journal_of(self.log(slot).config.durability).on_device_before() < image_before {
+        let is_imaged = self.journal_of(self.log(slot).config.durability).on_device_before() >= image_before;
+        if !is_imaged && !mutation::is(Mutation::RewriteBeforeImage) {
             // The image of the block that would be written again could still be lost.
             self.rounds.rolled.insert(slot);
             self.leave_extents();
@@ -212,8 +214,14 @@ impl Store {
 
     pub(super) fn plan_syncs(&mut self) {
         let round = self.rounds.active.as_mut().expect("a round is under way");
-        let touched = std::mem::take(&mut round.touched);
-        let named = std::mem::take(&mut round.named);
+        let mut touched = std::mem::take(&mut round.touched);
+        let mut named = std::mem::take(&mut round.named);
+        if mutation::is(Mutation::SkipSegmentSync) {
+            touched.clear();
+        }
+        if mutation::is(Mutation::SkipDirectorySync) {
+            named.clear();
+        }
         if self.options.sync_all && touched.len() >= SYNC_ALL_FILES {
             self.queue(RoundOp::Name(Op::SyncAll));
             return;

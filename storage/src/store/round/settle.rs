@@ -10,6 +10,7 @@ use crate::journal::Journal;
 use crate::journal::format::{Body, Place};
 use crate::log::state::{Log, tombstone};
 use crate::log::{LogId, Slot};
+use crate::mutation::{self, Mutation};
 use crate::store::{Store, shared};
 
 impl Store {
@@ -25,13 +26,16 @@ impl Store {
         if is_retiring && self.carries_too_much(slots.iter().copied()) {
             // They grew since the round began. The next one writes them whole.
             self.leave_extents();
-        } else if is_retiring {
+        } else if is_retiring && !mutation::is(Mutation::SkipCarry) {
             for &slot in &slots {
                 self.carry_forward(slot);
             }
         }
         self.take_records(&slots);
         self.record_obsolete(&slots);
+        if mutation::is(Mutation::FreeBeforeRecords) {
+            self.free_extents();
+        }
         for slot in slots {
             let log = self.log_mut(slot);
             log.is_referred = false;
@@ -128,7 +132,7 @@ impl Store {
         segment.is_closed = piece.is_closed;
         let tail = log.tail_of_mut(piece.base_offset).expect("a round's segment keeps its tail");
         // What was written padded and has grown since is written again, from the block's start.
-        let is_whole = piece.durable == tail.end();
+        let is_whole = piece.durable == tail.end() || mutation::is(Mutation::ForgetPaddedBlock);
         let durable = if is_whole { piece.durable } else { piece.durable / BLOCK_BYTES as u64 * BLOCK_BYTES as u64 };
         if durable > tail.durable() {
             tail.set_durable(durable);

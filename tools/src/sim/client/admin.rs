@@ -3,13 +3,13 @@
 use broker::driver::simulated::Network;
 use broker::error_code::ErrorCode;
 use net::ApiKey;
-use net::api::{create_topics, delete_topics, describe_configs, metadata};
+use net::api::{create_topics, delete_records, delete_topics, describe_configs, incremental_alter_configs, metadata};
 use storage::simulated::Random;
 
 use super::link::{Arrival, Link, any_version, decode};
 use super::producer::is_retriable;
 use super::{Client, Env};
-use crate::sim::model::{Existence, TopicNumber};
+use crate::sim::model::{Existence, Place, Settings, TopicNumber};
 
 /// Longest pause between two requests, in nanoseconds.
 const PAUSE_NS_MAX: u64 = 30_000_000;
@@ -27,6 +27,9 @@ enum Asked {
     Create(TopicNumber),
     Delete(TopicNumber),
     Configs(TopicNumber),
+    Alter,
+    /// To delete records before an offset.
+    DeleteRecords(Place, i64),
     /// With what was certain when it was asked.
     Everything {
         there: Vec<TopicNumber>,
@@ -66,7 +69,9 @@ impl Admin {
                 env.model.topic_mut(topic).existence = Existence::Doomed;
                 self.delete(env, topic);
             }
-            (5..7, Some(topic)) => self.describe(env, topic),
+            (5, Some(topic)) => self.describe(env, topic),
+            (6, Some(topic)) => self.delete_records(env, topic),
+            (7, Some(topic)) if env.model.topic(topic).settings.is_cached => self.change_durability(env, topic),
             _ => self.list(env),
         }
     }
@@ -74,18 +79,33 @@ impl Admin {
     fn ask_for_another(&mut self, env: &mut Env<'_>) {
         let name = format!("topic-{}", env.model.topics().count());
         let partitions = 1 + self.random.index(4);
-        let topic = env.model.ask_topic(name, partitions, self.random.between(1 << 40, 1 << 50) as i64);
+        let segment_ms = if self.random.index(2) == 0 { self.random.between(10, 400) } else { 1 << 40 };
+        let settings = Settings {
+            retention_ms: self.random.between(1 << 40, 1 << 50) as i64,
+            segment_ms: segment_ms as i64,
+            is_cached: self.random.index(5) == 0,
+        };
+        let topic = env.model.ask_topic(name, partitions, settings);
         self.create(env, topic);
     }
 
     fn create(&mut self, env: &mut Env<'_>, number: TopicNumber) {
         let topic = env.model.topic(number);
         let (name, partitions) = (topic.name.clone(), topic.partitions.len() as i32);
-        let retention_ms = topic.retention_ms.to_string();
-        let configs = vec![
-            create_topics::RequestTopicsConfigs { name: "retention.ms".into(), value: Some(retention_ms.into()) },
-            create_topics::RequestTopicsConfigs { name: "segment.bytes".into(), value: Some("1048576".into()) },
+        let Settings { retention_ms, segment_ms, is_cached } = topic.settings;
+        let configs = [
+            ("retention.ms", retention_ms.to_string()),
+            ("segment.bytes", "1048576".to_owned()),
+            ("segment.ms", segment_ms.to_string()),
+            ("skein.durability", if is_cached { "cached" } else { "durable" }.to_owned()),
+            // Small ones write parts of an active segment's index.
+            ("index.interval.bytes", [64, 4096][number.0 % 2].to_string()),
+            // Files of half of the topics go at once, as far as that is allowed.
+            ("file.delete.delay.ms", (number.0 % 2 * 60_000).to_string()),
         ];
+        let configs = configs
+            .map(|(name, value)| create_topics::RequestTopicsConfigs { name: name.into(), value: Some(value.into()) });
+        let configs = configs.to_vec();
         let topic = create_topics::RequestTopics {
             name: name.into(),
             num_partitions: partitions,
@@ -165,7 +185,66 @@ impl Admin {
         let topic = env.model.topic(number);
         let value = resource.configs.iter().find(|config| config.name == "retention.ms");
         let value = value.and_then(|config| config.value.as_deref());
-        assert_eq!(value, Some(topic.retention_ms.to_string().as_str()), "retention.ms of {}", topic.name);
+        assert_eq!(value, Some(topic.settings.retention_ms.to_string().as_str()), "retention.ms of {}", topic.name);
+    }
+
+    fn delete_records(&mut self, env: &mut Env<'_>, number: TopicNumber) {
+        let partitions = env.model.topic(number).partitions.len();
+        let place = Place { topic: number, index: self.random.index(partitions) as i32 };
+        let (first, end) = (env.model.deleted_before(place), env.model.promised_end(place));
+        let offset = first + self.random.below((end - first) as u64 + 1) as i64;
+        env.model.ask_deletion(place, offset);
+        let partition = delete_records::RequestTopicsPartitions { partition_index: place.index, offset };
+        let name = env.model.topic(number).name.clone().into();
+        let topic = delete_records::RequestTopics { name, partitions: vec![partition] };
+        let request = delete_records::Request { topics: vec![topic], timeout_ms: 30_000 };
+        let version = any_version(ApiKey::DeleteRecords, 0, 2, &mut self.random);
+        self.link.send(env, version, &request, Some(Asked::DeleteRecords(place, offset)));
+    }
+
+    fn take_deleted_records(env: &mut Env<'_>, version: i16, body: &[u8], place: Place, offset: i64) {
+        let response = decode::<delete_records::Response<'_>>(body, version);
+        let [topic] = &response.topics[..] else { panic!("one topic is answered") };
+        let [partition] = &topic.partitions[..] else { panic!("one partition is answered") };
+        if !env.model.exists(place) {
+            return;
+        }
+        if partition.error_code == 0 {
+            env.model.deleted(place, offset, partition.low_watermark);
+            env.totals.records_deleted += 1;
+        } else {
+            assert!(is_retriable(partition.error_code), "DeleteRecords: error {}", partition.error_code);
+            env.totals.retriable_errors += 1;
+        }
+    }
+
+    /// A topic that is cached, or was, promises no more when it is durable.
+    fn change_durability(&mut self, env: &mut Env<'_>, number: TopicNumber) {
+        let value = ["cached", "durable"][self.random.index(2)];
+        let config = incremental_alter_configs::RequestResourcesConfigs {
+            name: "skein.durability".into(),
+            config_operation: 0,
+            value: Some(value.into()),
+        };
+        let resource = incremental_alter_configs::RequestResources {
+            resource_type: TOPIC_RESOURCE,
+            resource_name: env.model.topic(number).name.clone().into(),
+            configs: vec![config],
+        };
+        let request = incremental_alter_configs::Request { resources: vec![resource], validate_only: false };
+        let version = any_version(ApiKey::IncrementalAlterConfigs, 0, 1, &mut self.random);
+        self.link.send(env, version, &request, Some(Asked::Alter));
+    }
+
+    fn take_altered(env: &mut Env<'_>, version: i16, body: &[u8]) {
+        let response = decode::<incremental_alter_configs::Response<'_>>(body, version);
+        let [resource] = &response.responses[..] else { panic!("one resource is answered") };
+        if resource.error_code == 0 {
+            env.totals.durabilities_changed += 1;
+        } else {
+            assert!(is_retriable(resource.error_code), "IncrementalAlterConfigs: error {}", resource.error_code);
+            env.totals.retriable_errors += 1;
+        }
     }
 
     fn list(&mut self, env: &mut Env<'_>) {
@@ -241,6 +320,10 @@ impl Client for Admin {
                 }
                 Asked::Delete(topic) => Self::take_deleted(env, version, &body, topic),
                 Asked::Configs(topic) => Self::take_configs(env, version, &body, topic),
+                Asked::Alter => Self::take_altered(env, version, &body),
+                Asked::DeleteRecords(place, offset) => {
+                    Self::take_deleted_records(env, version, &body, place, offset);
+                }
                 Asked::Everything { there, gone } => check_everything(env, version, &body, &there, &gone),
             }
         }
@@ -253,7 +336,7 @@ impl Client for Admin {
 
     fn next_at_ns(&self, network: &Network) -> Option<u64> {
         let own = (self.link.in_flight() == 0).then_some(self.next_at_ns);
-        [own, self.link.next_at_ns(network)].into_iter().flatten().min()
+        self.link.next_at_ns(network, own)
     }
 
     fn is_idle(&self) -> bool {

@@ -31,6 +31,7 @@ impl Auditor {
     }
 
     fn ask(&mut self, env: &mut Env<'_>, place: Place) {
+        self.offset = self.offset.max(env.model.perhaps_deleted_before(place));
         let partition = fetch::RequestTopicsPartitions {
             partition: place.index,
             fetch_offset: self.offset,
@@ -87,7 +88,7 @@ impl Client for Auditor {
 
     fn next_at_ns(&self, network: &Network) -> Option<u64> {
         let own = (self.link.in_flight() == 0 && !self.is_idle()).then_some(self.next_at_ns);
-        [own, self.link.next_at_ns(network)].into_iter().flatten().min()
+        self.link.next_at_ns(network, own)
     }
 
     fn is_idle(&self) -> bool {

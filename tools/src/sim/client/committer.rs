@@ -31,6 +31,8 @@ pub(in crate::sim) struct Committer {
     next_offset: i64,
     must_find_coordinator: bool,
     next_at_ns: u64,
+    /// It begins nothing any more.
+    is_done: bool,
 }
 
 impl Committer {
@@ -42,6 +44,7 @@ impl Committer {
             next_offset: 0,
             must_find_coordinator: true,
             next_at_ns: 0,
+            is_done: false,
         }
     }
 
@@ -170,7 +173,8 @@ impl Client for Committer {
                 Arrival::Lost => self.next_at_ns = env.now_ns + PAUSE_AFTER_LOSS_NS,
             }
         }
-        if env.is_draining || self.link.in_flight() > 0 || env.now_ns < self.next_at_ns || !self.link.is_up(env) {
+        self.is_done = env.is_draining;
+        if self.is_done || self.link.in_flight() > 0 || env.now_ns < self.next_at_ns || !self.link.is_up(env) {
             return;
         }
         self.next_at_ns = env.now_ns + 1 + self.random.below(PAUSE_NS_MAX);
@@ -178,8 +182,8 @@ impl Client for Committer {
     }
 
     fn next_at_ns(&self, network: &Network) -> Option<u64> {
-        let own = (self.link.in_flight() == 0).then_some(self.next_at_ns);
-        [own, self.link.next_at_ns(network)].into_iter().flatten().min()
+        let own = (self.link.in_flight() == 0 && !self.is_done).then_some(self.next_at_ns);
+        self.link.next_at_ns(network, own)
     }
 
     fn is_idle(&self) -> bool {

@@ -53,6 +53,8 @@ pub(in crate::sim) struct Consumer {
     version: i16,
     session: Option<Session>,
     next_at_ns: u64,
+    /// It begins nothing any more.
+    is_done: bool,
 }
 
 impl Consumer {
@@ -66,6 +68,7 @@ impl Consumer {
             version,
             session,
             next_at_ns: 0,
+            is_done: false,
         }
     }
 
@@ -180,6 +183,11 @@ impl Consumer {
         promised: i64,
         partition: &fetch::ResponseResponsesPartitions<'_>,
     ) {
+        let first = env.model.perhaps_deleted_before(place);
+        if partition.error_code == ErrorCode::OffsetOutOfRange.code() && offset < first {
+            self.positions.insert(place, first);
+            return;
+        }
         if partition.error_code != 0 {
             let name = env.model.describe(place);
             assert!(is_retriable(partition.error_code), "fetching {name} at {offset}: error {}", partition.error_code);
@@ -197,8 +205,9 @@ impl Consumer {
         let places = env.model.places();
         let Some(topic) = places.get(self.random.index(places.len().max(1))).map(|place| place.topic) else { return };
         let of_topic = places.iter().filter(|place| place.topic == topic);
-        let asked: Vec<(Place, i64)> = of_topic.map(|place| (*place, env.model.promised_end(*place))).collect();
         let is_latest = self.random.index(2) == 0;
+        let known = |place| if is_latest { env.model.promised_end(place) } else { env.model.deleted_before(place) };
+        let asked: Vec<(Place, i64)> = of_topic.map(|place| (*place, known(*place))).collect();
         let names = Names::of(env, std::iter::once(topic));
         let partitions = asked.iter().map(|(place, _)| list_offsets::RequestTopicsPartitions {
             partition_index: place.index,
@@ -217,7 +226,7 @@ impl Consumer {
         let partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
         for partition in partitions {
             let found = asked.iter().find(|(place, _)| place.index == partition.partition_index);
-            let &(place, promised) = found.expect("a partition that was asked for");
+            let &(place, known) = found.expect("a partition that was asked for");
             if !env.model.exists(place) {
                 continue;
             }
@@ -227,10 +236,10 @@ impl Consumer {
                 env.totals.retriable_errors += 1;
             } else if is_latest {
                 let end = partition.offset;
-                assert!(end >= promised, "the end of {name} is {end}, and {promised} was committed before");
+                assert!(end >= known, "the end of {name} is {end}, and {known} was committed before");
                 env.model.promise(place, end);
             } else {
-                assert_eq!(partition.offset, 0, "nothing was removed from {name}");
+                env.model.check_first(place, known, partition.offset);
             }
         }
     }
@@ -259,7 +268,8 @@ impl Client for Consumer {
                 }
             }
         }
-        if env.is_draining || self.link.in_flight() > 0 || env.now_ns < self.next_at_ns || !self.link.is_up(env) {
+        self.is_done = env.is_draining;
+        if self.is_done || self.link.in_flight() > 0 || env.now_ns < self.next_at_ns || !self.link.is_up(env) {
             return;
         }
         self.next_at_ns = env.now_ns + 1 + self.random.below(PAUSE_NS_MAX);
@@ -271,8 +281,8 @@ impl Client for Consumer {
     }
 
     fn next_at_ns(&self, network: &Network) -> Option<u64> {
-        let own = (self.link.in_flight() == 0).then_some(self.next_at_ns);
-        [own, self.link.next_at_ns(network)].into_iter().flatten().min()
+        let own = (self.link.in_flight() == 0 && !self.is_done).then_some(self.next_at_ns);
+        self.link.next_at_ns(network, own)
     }
 
     fn is_idle(&self) -> bool {

@@ -72,10 +72,12 @@ impl<C> Link<C> {
         self.waiting.len()
     }
 
-    pub(super) fn next_at_ns(&self, network: &Network) -> Option<u64> {
+    /// When the client that does something itself at `own_ns` has something to do: not without a connection, which it
+    /// makes for that alone.
+    pub(super) fn next_at_ns(&self, network: &Network, own_ns: Option<u64>) -> Option<u64> {
         match self.socket {
-            Some(socket) => network.client_next_at_ns(socket),
-            None => Some(self.retry_at_ns),
+            Some(socket) => [own_ns, network.client_next_at_ns(socket)].into_iter().flatten().min(),
+            None => own_ns.map(|own_ns| own_ns.max(self.retry_at_ns)),
         }
     }
 
@@ -162,6 +164,7 @@ impl<C> Link<C> {
             assert!(env.now_ns >= until_ns, "{} was to wait after request {after}", self.name);
         }
         let body = frame[reader.position()..].to_vec();
+        tracing::debug!(at = env.now_ns, client = self.name, key = ?waiting.key, sent = waiting.sent_at_ns, ?body, "answered");
         env.trace.add(Event::Response, &[env.now_ns, waiting.key as u64, u64::from(crc32(&body))]);
         self.inbox.drain(..LENGTH_BYTES + length);
         Some(Arrival::Answer { version: waiting.version, body, context: waiting.context })

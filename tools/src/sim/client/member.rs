@@ -19,6 +19,7 @@ use storage::simulated::Random;
 use super::link::{Arrival, Link, any_version, decode};
 use super::producer::is_retriable;
 use super::{Client, Env};
+use crate::sim::life::SPLIT_NS_MAX;
 use crate::sim::model::{Place, TopicNumber};
 
 /// How long a member may be silent, in milliseconds. Lives are short, so sessions are.
@@ -31,7 +32,11 @@ const PAUSE_NS_MAX: u64 = 30_000_000;
 const PAUSE_AFTER_LOSS_NS: u64 = 3_000_000_000;
 /// Beyond the session, within which a silent member has to be missed, in nanoseconds: what answers, reads of a partition
 /// of offsets that is loaded, and pauses between signs of life may take.
-const MISSED_WITHIN_NS: u64 = SESSION_NS + 500_000_000;
+const MISSED_WITHIN_NS: u64 = SESSION_NS + 500_000_000 + SLOWNESS_NS_MAX;
+/// What a slow disk and a split network may add to that: the last sign of life of the silent one comes late, too.
+const SLOWNESS_NS_MAX: u64 = 1_000_000_000 + SPLIT_NS_MAX;
+/// Longest time after a start in which groups may still be loaded, in nanoseconds.
+const LOADING_NS_MAX: u64 = 1_000_000_000;
 const SESSION_NS: u64 = SESSION_MS as u64 * 1_000_000;
 /// Coordinators count whole milliseconds, so a session may end this much early, in nanoseconds.
 const ROUNDING_NS: u64 = 1_000_000;
@@ -75,6 +80,8 @@ pub(in crate::sim) struct Member {
     sent_at_ns: u64,
     must_find_coordinator: bool,
     next_at_ns: u64,
+    /// It begins nothing any more.
+    is_done: bool,
     commits_from_ns: u64,
     /// Starts of the node that were noticed, and when the last was.
     starts: u64,
@@ -96,6 +103,7 @@ impl Member {
             sent_at_ns: 0,
             must_find_coordinator: true,
             next_at_ns: 0,
+            is_done: false,
             commits_from_ns: 0,
             starts: 0,
             started_ns: 0,
@@ -212,10 +220,14 @@ impl Member {
         if response.error_code != 0 {
             return self.take_error(env, "Heartbeat", response.error_code);
         }
+        if self.sent_at_ns < self.started_ns + LOADING_NS_MAX {
+            // Kafka's coordinator, too, says yes to every member while it loads its groups.
+            return;
+        }
         self.contact_ns = self.sent_at_ns;
         let Some((silent, since_ns)) = env.model.longest_silent(&self.group, self.generation) else { return };
-        // Sessions begin anew with the node.
-        let silence_ns = env.now_ns.saturating_sub(since_ns.max(self.started_ns));
+        // Sessions begin anew with the node. The answer may have been under way for long.
+        let silence_ns = self.sent_at_ns.saturating_sub(since_ns.max(self.started_ns));
         assert!(
             silence_ns < MISSED_WITHIN_NS,
             "{silent} is silent since {since_ns}, and at {} {} is told that all is well in generation {}",
@@ -407,7 +419,8 @@ impl Client for Member {
                 Asked::Fetch(places) => self.take_fetched(env, version, &body, &places),
             }
         }
-        if env.is_draining || self.link.in_flight() > 0 || env.now_ns < self.next_at_ns || !self.link.is_up(env) {
+        self.is_done = env.is_draining;
+        if self.is_done || self.link.in_flight() > 0 || env.now_ns < self.next_at_ns || !self.link.is_up(env) {
             return;
         }
         self.next_at_ns = env.now_ns + 1 + self.random.below(PAUSE_NS_MAX);
@@ -415,8 +428,8 @@ impl Client for Member {
     }
 
     fn next_at_ns(&self, network: &Network) -> Option<u64> {
-        let own = (self.link.in_flight() == 0).then_some(self.next_at_ns);
-        [own, self.link.next_at_ns(network)].into_iter().flatten().min()
+        let own = (self.link.in_flight() == 0 && !self.is_done).then_some(self.next_at_ns);
+        self.link.next_at_ns(network, own)
     }
 
     fn is_idle(&self) -> bool {

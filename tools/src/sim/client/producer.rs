@@ -143,6 +143,8 @@ impl Producer {
             }
             if self.random.chance(REPEATS_PER_MILLION) {
                 let repeatable = lane.repeatable(|count| self.random.index(count));
+                // What was deleted need not be recognised.
+                let repeatable = repeatable.filter(|(_, base)| *base >= env.model.perhaps_deleted_before(place));
                 if let Some((batch, base_offset)) = repeatable {
                     env.totals.duplicates += 1;
                     let repeats = Some((batch.number, *base_offset));
@@ -305,7 +307,7 @@ impl Client for Producer {
 
     fn next_at_ns(&self, network: &Network) -> Option<u64> {
         let own = (self.link.in_flight() < IN_FLIGHT_MAX).then_some(self.next_at_ns);
-        [own, self.link.next_at_ns(network)].into_iter().flatten().min()
+        self.link.next_at_ns(network, own)
     }
 
     fn is_idle(&self) -> bool {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! file   durable bytes ── pending: write, write, length, … ──► live bytes      fsync, O_DSYNC: pending becomes durable
-//! names  durable names ── pending: link, unlink, rename, … ──► live names      fsync of a directory: likewise
+//! names  durable names ── pending: link, unlink, rename, … ──► live names      fsync of a directory, or see Naming
 //! ```
 //! A cut keeps of a file's pending changes any, each of them torn at a sector, and of the pending names any prefix, as
 //! a file system with a journal does.
@@ -16,6 +16,15 @@ const SECTOR_BYTES: usize = 512;
 
 pub(super) const ROOT: u64 = 1;
 
+/// What makes a name durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Naming {
+    /// A sync of a file carries its name, and all changes of names before, as ext4's journal does.
+    WithFile,
+    /// Only a sync of its directory does, and of no other, as POSIX promises.
+    WithDirectory,
+}
+
 /// The contents of a disk, and what of it would survive.
 pub(super) struct Disk {
     nodes: BTreeMap<u64, Node>,
@@ -24,6 +33,7 @@ pub(super) struct Disk {
     renamings: Vec<Renaming>,
     durable_names: Names,
     names: Names,
+    naming: Naming,
     /// Says that everything is synced, and does nothing.
     pub(super) lies: bool,
     /// Without power every operation fails.
@@ -70,7 +80,7 @@ enum Change {
 pub(super) type Errno = i32;
 
 impl Disk {
-    pub(super) fn new(lies: bool) -> Self {
+    pub(super) fn new(naming: Naming, lies: bool) -> Self {
         let root = Node { is_directory: true, ..Node::default() };
         Self {
             nodes: BTreeMap::from([(ROOT, root)]),
@@ -78,6 +88,7 @@ impl Disk {
             renamings: Vec::new(),
             durable_names: Names::new(),
             names: Names::new(),
+            naming,
             lies,
             powered: true,
             counts: Counts::default(),
@@ -146,6 +157,9 @@ impl Disk {
         let lies = self.lies;
         self.counts.writes += 1;
         self.counts.synced_writes += usize::from(synced);
+        if synced && !lies {
+            self.settle_name_of(node);
+        }
         let node = self.node_mut(node)?;
         put(&mut node.live, at, bytes);
         if synced && !lies {
@@ -170,16 +184,37 @@ impl Disk {
             return Ok(());
         }
         if self.node(node)?.is_directory {
-            for renaming in self.renamings.drain(..) {
-                apply_name(&mut self.durable_names, &renaming);
-            }
+            self.settle_names_in(node);
             return Ok(());
         }
+        self.settle_name_of(node);
         let node = self.node_mut(node)?;
         for change in std::mem::take(&mut node.pending) {
             apply(&mut node.durable, &change);
         }
         Ok(())
+    }
+
+    fn settle_names_in(&mut self, directory: u64) {
+        let naming = self.naming;
+        let is_meant = |it: &mut Renaming| naming == Naming::WithFile || it.directories().contains(&directory);
+        for renaming in self.renamings.extract_if(.., is_meant) {
+            apply_name(&mut self.durable_names, &renaming);
+        }
+    }
+
+    /// A file is synced.
+    fn settle_name_of(&mut self, file: u64) {
+        let live = &self.names;
+        let names_it = |it: &Renaming| match it {
+            Renaming::Link { node, .. } => *node == file,
+            Renaming::Rename { to, .. } => live.get(to) == Some(&file),
+            Renaming::Unlink { .. } => false,
+        };
+        let last = self.renamings.iter().rposition(names_it).filter(|_| self.naming == Naming::WithFile);
+        for renaming in self.renamings.drain(..last.map_or(0, |last| last + 1)) {
+            apply_name(&mut self.durable_names, &renaming);
+        }
     }
 
     /// What is left once the power comes back.
@@ -208,6 +243,15 @@ impl Disk {
                 }
             }
             node.live.clone_from(&node.durable);
+        }
+    }
+}
+
+impl Renaming {
+    fn directories(&self) -> [u64; 2] {
+        match self {
+            Self::Link { directory, .. } | Self::Unlink { directory, .. } => [*directory; 2],
+            Self::Rename { from, to } => [from.0, to.0],
         }
     }
 }
