@@ -416,9 +416,7 @@ impl Trial {
     /// its way still.
     fn change_durability(&mut self) {
         let id = self.any_log();
-        // What a log had in closed segments when it moved is known to the old journal alone until the next checkpoint:
-        // with segments this small, a power cut in between makes a start refuse the new one.
-        if !is_cached(id) || self.plan.compacts {
+        if !is_cached(id) {
             return;
         }
         let (shard, slot) = self.node.slots[&id];
