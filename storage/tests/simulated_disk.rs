@@ -12,6 +12,8 @@ use storage::simulated::{Blocking, Disk, Faults, Latency, Owner, Queue, Random};
 
 const SHARD: Owner = Owner(0);
 const FILE: FileId = FileId(1);
+/// What a device writes at once.
+const SECTOR_BYTES: usize = 512;
 const LATENCY: Latency =
     Latency { ns_min: 10, ns_max: 1000, slow_per_million: 100_000, slow_ns_max: 100_000, sync_ns_min: 0 };
 
@@ -79,7 +81,7 @@ fn a_sync_covers_what_was_written_before_it() {
 }
 
 #[test]
-fn an_unsynced_write_is_kept_lost_or_torn_over_the_old_bytes() {
+fn an_unsynced_write_is_kept_lost_or_torn_over_the_old_bytes_and_seldom_garbage() {
     let act = |disk: &mut Disk| {
         durable_file(disk, "f");
         disk.execute(SHARD, write(0, 1, Durability::Synced)).expect("written");
@@ -89,8 +91,9 @@ fn an_unsynced_write_is_kept_lost_or_torn_over_the_old_bytes() {
     assert!(outcomes.contains(&Some(vec![1; BLOCK_BYTES])), "the write is lost for some seed");
     assert!(outcomes.contains(&Some(vec![2; BLOCK_BYTES])), "the write is kept for some seed");
     assert!(outcomes.len() > 10, "and torn in many ways");
-    let only_versions = |bytes: &Vec<u8>| bytes.iter().all(|byte| [1, 2].contains(byte));
-    assert!(outcomes.iter().flatten().all(only_versions), "nothing appears that was never written");
+    let sectors: Vec<_> = outcomes.iter().flatten().flat_map(|bytes| bytes.chunks(SECTOR_BYTES)).collect();
+    let garbage = sectors.iter().filter(|sector| sector.iter().any(|byte| ![1, 2].contains(byte))).count();
+    assert!((1..sectors.len() / 20).contains(&garbage), "{garbage} of {} sectors were never written", sectors.len());
 }
 
 #[test]
