@@ -62,8 +62,6 @@ mutations! {
     SkipCarry,
     /// Write a padded block again without an image of it in the journal.
     SkipImage,
-    /// Write a padded block again before its image is durable.
-    RewriteBeforeImage,
     /// Take a padded block that has grown for written.
     ForgetPaddedBlock,
     /// Write the checkpoint without syncing segments.

@@ -227,8 +227,7 @@ impl Store {
         let has_blocks = run.end / BLOCK * BLOCK > tail.durable();
         let is_in_the_way = log.partial_reads > 0 || self.is_written_by_round(slot, segment);
         let is_durable = log.config.durability == Durability::Durable;
-        let is_imaged =
-            self.durable_journal.on_device_before() >= log.image_before || mutation::is(Mutation::RewriteBeforeImage);
+        let is_imaged = self.durable_journal.on_device_before() >= log.image_before;
         has_blocks && !is_in_the_way && is_durable && is_imaged
     }
 

@@ -21,7 +21,6 @@ fn plan(mutation: Mutation) -> Plan {
         | Mutation::SkipExtentName
         | Mutation::SkipCarry
         | Mutation::SkipImage
-        | Mutation::RewriteBeforeImage
         | Mutation::ForgetPaddedBlock
         | Mutation::SkipSegmentSync
         | Mutation::SkipDirectorySync

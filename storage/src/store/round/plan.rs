@@ -90,7 +90,7 @@ impl Store {
         }
         let image_before = log.image_before;
         let is_imaged = self.journal_of(self.log(slot).config.durability).on_device_before() >= image_before;
-        if !is_imaged && !mutation::is(Mutation::RewriteBeforeImage) {
+        if !is_imaged {
             // The image of the block that would be written again could still be lost.
             self.rounds.rolled.insert(slot);
             self.leave_extents();
