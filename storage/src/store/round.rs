@@ -326,6 +326,14 @@ impl Store {
                 self.settle();
             }
             Phase::Journals => {
+                // What a log promised that was deleted since never comes: that it is gone must be durable instead.
+                let is_there = |&(slot, id, _): &(Slot, LogId, i64)| {
+                    self.logs[slot.index()].as_deref().is_some_and(|log| log.id == id)
+                };
+                if !round.promised.iter().all(is_there) {
+                    round.promised.retain(is_there);
+                    round.targets = [self.durable_journal.pushed(), self.cached_journal.pushed()];
+                }
                 let [durable, cached] = round.targets;
                 let is_behind =
                     self.durable_journal.durable_before() < durable || self.cached_journal.durable_before() < cached;
