@@ -492,7 +492,8 @@ impl Store {
     pub fn is_stopped(&self) -> bool {
         let is_journaled = self.durable_journal.is_idle() && self.cached_journal.is_idle() && self.large.is_idle();
         let is_written = is_journaled && self.truncations.is_idle() && self.rounds.is_final_done();
-        if !self.compaction.is_idle() {
+        // A store that has given up steps no compaction any more, so that none ends.
+        if !self.compaction.is_idle() && !self.is_failed {
             return false;
         }
         let cannot_go_on = self.is_failed || self.is_disk_full;
