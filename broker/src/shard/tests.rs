@@ -2,6 +2,7 @@
 
 mod cold_reads;
 mod connections;
+mod control;
 mod directories;
 mod parking;
 mod world;

@@ -300,3 +300,35 @@ fn a_log_with_more_keys_than_memory_takes_several_passes() {
     assert_eq!(last.len(), KEYS as usize + 1);
     assert!((0..KEYS).all(|key| last[&key.to_be_bytes()[..]].1.as_deref() == Some(&1_u32.to_be_bytes()[..])));
 }
+
+/// Wherever its compaction is when a store gives up, no step ends it any more, and a clean stop does not wait for it.
+#[test]
+fn a_store_that_gives_up_while_it_compacts_can_be_stopped() {
+    /// More than the turns that the compaction takes.
+    const TURNS_MAX: usize = 500;
+    let mut met = 0;
+    for turns in 0..TURNS_MAX {
+        let mut world = World::new(config(4_000), Settings::default());
+        let (shard, slot) = world.at;
+        let node = world.node();
+        node.stores[shard].reconfigure(slot, LogConfig { compaction: None, ..config(4_000) }, node.now);
+        for key in 0..20 {
+            world.act(&Action::Append { codec: 0, records: vec![(key % 3, Some(900))] });
+        }
+        let node = world.node();
+        node.stores[shard].reconfigure(slot, config(4_000), node.now);
+        let is_over = (0..turns).any(|_| !node.turn(shard));
+        if is_over {
+            let passes = node.stores[shard].metrics(0).compaction.counted.passes;
+            assert!(met > 0 && passes > 0, "{met} of the turns before were inside of a pass");
+            return;
+        }
+        let store = &mut node.stores[shard];
+        met += usize::from(store.metrics(0).compaction.memory_bytes > 0);
+        store.give_up();
+        store.begin_stop();
+        node.settle();
+        assert!(node.stores[shard].is_stopped(), "after {turns} turns");
+    }
+    panic!("the compaction does not end");
+}

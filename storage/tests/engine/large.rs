@@ -112,3 +112,42 @@ fn a_segment_that_lost_what_a_reference_says_refuses_the_start() {
     let error = Node::try_start(directory.path(), 1, &options).err().expect("refused");
     assert!(matches!(&error, Error::Corrupt { file, .. } if file.ends_with(SEGMENT)), "{error}");
 }
+
+/// A round's record tells of a large append that is in flight, and counts on its Reference. Once the log is deleted there
+/// will be none, so the record must not be durable before the deletion is.
+#[test]
+fn a_record_that_counts_on_a_large_append_waits_for_the_deletion_of_its_log() {
+    for is_deletion_durable in [false, true] {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let options = large_from(10_000);
+        let mut node = Node::try_start(directory.path(), 1, &options).expect("sound");
+        let log = node.attach(1, LogConfig { segment_bytes: 6_000, ..LogConfig::default() });
+        append_all(&mut node, log, &[4_000]);
+        // The second batch closes the first segment, so that a round writes it. Before that is done, a large append to
+        // another segment begins.
+        node.hold_writes(0, &["logs"]);
+        node.append(log, &batch(1, 4_000, START_MS));
+        node.settle();
+        node.append(log, &batch(1, 20_000, START_MS));
+        node.settle();
+        node.hold_writes(0, &["logs/topic-0.1/00000000000000000002.log"]);
+        node.settle();
+        let checkpoints = |node: &Node| node.stores[0].metrics(0).checkpoints;
+        let before = checkpoints(&node);
+        node.hold_writes(0, &["logs/topic-0.1/00000000000000000002.log", "journal"]);
+        node.stores[0].delete(log.1, node.now);
+        node.settle();
+        assert_eq!(checkpoints(&node), before, "the record is not made durable yet");
+        if is_deletion_durable {
+            node.hold_writes(0, &["logs/topic-0.1/00000000000000000002.log"]);
+            node.settle();
+            assert!(checkpoints(&node) > before, "nothing is waited for any more");
+        }
+        drop(node);
+
+        let mut node = Node::try_start(directory.path(), 1, &options).expect("what was not acknowledged is not missed");
+        let log = node.attach(1, LogConfig::default());
+        let there: &[usize] = if is_deletion_durable { &[] } else { &[4_000, 4_000] };
+        assert_eq!(sizes_read(&mut node, log), there);
+    }
+}

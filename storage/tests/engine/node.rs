@@ -1,6 +1,6 @@
 //! A node's stores on real files, driven by a small blocking executor of their requests.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -31,15 +31,21 @@ struct Files {
     is_full: bool,
     /// The error of everything that would change the file system.
     refusal: Option<i32>,
-    /// Writes to segments wait.
-    holds_segments: bool,
-    segments: BTreeSet<FileId>,
+    /// Writes to files whose path begins with one of these wait.
+    holds: Vec<String>,
+    paths: BTreeMap<FileId, PathBuf>,
     held: Vec<Request>,
     /// Bytes of every file that cannot be read.
     unreadable: Range<u64>,
 }
 
 impl Files {
+    fn is_held(&self, op: &Op) -> bool {
+        let Op::Write { file, .. } = op else { return false };
+        let Some(path) = self.paths.get(file).and_then(|path| path.to_str()) else { return false };
+        self.holds.iter().any(|prefix| path.starts_with(prefix.as_str()))
+    }
+
     fn execute(&mut self, root: &Path, op: Op) -> std::io::Result<Done> {
         let changes = match &op {
             Op::Open { path, mode, .. } => mode.create && !root.join(path).exists(),
@@ -51,11 +57,7 @@ impl Files {
         }
         match op {
             Op::Open { file, path, mode } => {
-                if path.starts_with("logs") {
-                    self.segments.insert(file);
-                } else {
-                    self.segments.remove(&file);
-                }
+                self.paths.insert(file, path.clone());
                 let opened = OpenOptions::new()
                     .read(true)
                     .write(mode.write)
@@ -181,9 +183,9 @@ impl Node {
         self.files[shard].refusal = errno;
     }
 
-    /// Has the shard's writes to segments wait, or go on.
-    pub(crate) fn hold_segments(&mut self, shard: usize, holds: bool) {
-        self.files[shard].holds_segments = holds;
+    /// Has the shard's writes wait that go to files whose paths begin with one of these; others go on.
+    pub(crate) fn hold_writes(&mut self, shard: usize, prefixes: &[&str]) {
+        self.files[shard].holds = prefixes.iter().map(|&prefix| prefix.to_owned()).collect();
     }
 
     /// Fills the shard's disk.
@@ -220,22 +222,16 @@ impl Node {
     }
 
     /// One turn of a shard; whether there was something to do.
-    fn turn(&mut self, shard: usize) -> bool {
+    pub(crate) fn turn(&mut self, shard: usize) -> bool {
         let store = &mut self.stores[shard];
         store.step(self.now, 64 << 10);
         let mut any = store.has_work();
         let mut requests = Vec::new();
         store.requests(&mut requests);
         let files = &mut self.files[shard];
-        if files.holds_segments {
-            let (held, now): (Vec<_>, Vec<_>) = requests
-                .into_iter()
-                .partition(|request| matches!(request.op, Op::Write { file, .. } if files.segments.contains(&file)));
-            files.held.extend(held);
-            requests = now;
-        } else {
-            requests.append(&mut files.held);
-        }
+        requests.append(&mut files.held);
+        let (held, requests) = requests.into_iter().partition(|request| files.is_held(&request.op));
+        files.held = held;
         for Request { directory, token, op } in requests {
             any = true;
             let result = self.files[shard]

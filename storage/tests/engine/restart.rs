@@ -394,7 +394,7 @@ fn a_journal_that_is_full_before_segments_are_written_takes_appends_again_when_t
     let options = Options { tail_bytes: 512 << 20, large_bytes_min: usize::MAX, ..options() };
     let mut node = Node::try_start(directory.path(), 1, &options).expect("sound");
     let log = node.attach(1, LogConfig { batch_bytes_max: 2 << 20, ..LogConfig::default() });
-    node.hold_segments(0, true);
+    node.hold_writes(0, &["logs"]);
     let large = batch(1, 1 << 20, START_MS);
     let refused = (0..1000).find_map(|_| match node.append(log, &large) {
         Append::Appended { .. } => {
@@ -404,7 +404,7 @@ fn a_journal_that_is_full_before_segments_are_written_takes_appends_again_when_t
         refused => Some(refused),
     });
     assert_eq!(refused, Some(Append::Full(Full::Journal)));
-    node.hold_segments(0, false);
+    node.hold_writes(0, &[]);
     node.settle();
     assert!(matches!(node.append(log, &large), Append::Appended { .. }));
     node.settle();

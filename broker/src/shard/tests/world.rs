@@ -36,6 +36,7 @@ struct Running {
     shard: Shard,
     driver: Simulated,
     wake_at_ns: Option<u64>,
+    has_stopped: bool,
 }
 
 /// A node and the machine it runs on.
@@ -140,6 +141,7 @@ impl World {
             shard,
             driver: Simulated::new(machine.clone(), index as u32, latency.clone(), Weather::CALM, random.fork()),
             wake_at_ns: Some(0),
+            has_stopped: false,
         });
         let shards: Vec<Running> = running.collect();
         let queues = || (0..=shards.len()).map(|_| VecDeque::new()).collect();
@@ -183,7 +185,7 @@ impl World {
     fn turn(&mut self, index: usize) {
         let now_ns = self.now_ns();
         let now = Now { monotonic_ns: now_ns, wall_ms: START_MS + (now_ns / 1_000_000) as i64 };
-        let Running { shard, driver, wake_at_ns } = &mut self.shards[index];
+        let Running { shard, driver, wake_at_ns, has_stopped } = &mut self.shards[index];
         shard.begin(now);
         driver.complete(&mut |completion| shard.complete(completion));
         for (from, to) in self.mail.iter_mut().enumerate() {
@@ -199,7 +201,10 @@ impl World {
             }
             Next::Busy => Some(now_ns + BUSY_NS),
             Next::Idle { deadline_ns } => deadline_ns.map(|at| at.max(now_ns + BUSY_NS)),
-            Next::Stop => None,
+            Next::Stop => {
+                *has_stopped = true;
+                None
+            }
         };
         driver.submit(&mut ops);
         for (to, mail) in outbox {
@@ -224,6 +229,17 @@ impl World {
             assert!(self.now_ns() < until_ns, "what was waited for did not happen");
             self.step_until(self.now_ns() + 1_000_000);
         }
+    }
+
+    /// Stops the node cleanly, and waits until it has.
+    #[track_caller]
+    pub(super) fn stop(&mut self) {
+        let now_ns = self.now_ns();
+        for running in &mut self.shards {
+            running.shard.stop();
+            running.wake_at_ns = Some(now_ns);
+        }
+        self.wait_for(|world| world.shards.iter().all(|running| running.has_stopped).then_some(()));
     }
 
     pub(super) fn connect(&mut self) -> Client {
@@ -314,6 +330,18 @@ impl Client {
 
     #[track_caller]
     pub(super) fn create_topic(&mut self, world: &mut World, name: &str, partitions: i32, configs: &[(&str, &str)]) {
+        self.send_create_topic(world, name, partitions, configs);
+        let (error, message) = world.wait_for(|world| self.created_topic(world));
+        assert_eq!(error, 0, "{message:?}");
+    }
+
+    pub(super) fn send_create_topic(
+        &mut self,
+        world: &mut World,
+        name: &str,
+        partitions: i32,
+        configs: &[(&str, &str)],
+    ) {
         let configs = configs
             .iter()
             .map(|&(name, value)| create_topics::RequestTopicsConfigs { name: name.into(), value: Some(value.into()) });
@@ -325,9 +353,15 @@ impl Client {
             configs: configs.collect(),
         };
         let request = create_topics::Request { topics: vec![topic], timeout_ms: 30_000, validate_only: false };
-        let body = self.call::<_, create_topics::Response<'_>>(world, 5, &request);
-        let response = create_topics::Response::from_bytes(&body, 5).expect("an answer");
-        assert_eq!(response.topics[0].error_code, 0, "{:?}", response.topics[0].error_message);
+        self.send(world, CREATE_TOPICS, &request);
+    }
+
+    /// Kafka's error code for a topic, and its message.
+    pub(super) fn created_topic(&mut self, world: &mut World) -> Option<(i16, Option<String>)> {
+        let body = self.receive::<create_topics::Response<'_>>(world, CREATE_TOPICS)?;
+        let response = create_topics::Response::from_bytes(&body, CREATE_TOPICS).expect("an answer");
+        let topic = &response.topics[0];
+        Some((topic.error_code, topic.error_message.as_deref().map(str::to_owned)))
     }
 
     /// Sets a property of the broker.
@@ -408,5 +442,6 @@ impl Client {
     }
 }
 
+const CREATE_TOPICS: i16 = 5;
 const PRODUCE: i16 = 9;
 const FETCH: i16 = 11;
