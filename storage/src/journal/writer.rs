@@ -200,8 +200,8 @@ pub(crate) struct Identity {
 /// How the write of a group ended.
 #[derive(Debug)]
 pub(crate) enum Written {
-    /// Its entries are durable.
-    Durable(Vec<Pending>),
+    /// Its entries are durable, after so many nanoseconds.
+    Durable(Vec<Pending>, u64),
     /// It goes to another extent.
     Again,
     /// It failed too often.
@@ -562,7 +562,8 @@ impl Journal {
                 if self.active.as_ref().is_some_and(|active| active.ordinal < self.trusted_from) {
                     self.used.extend(self.active.take());
                 }
-                Written::Durable(group.entries)
+                let duration_ns = now_ns.saturating_sub(group.written_ns);
+                Written::Durable(group.entries, duration_ns)
             }
             Err(failure) => {
                 group.failures += u32::from(!failure.is_full());

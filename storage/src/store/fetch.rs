@@ -11,6 +11,7 @@
 //! never trusted ([`take`]); where it gives nothing, the read is tried again block by block.
 
 mod ahead;
+mod pace;
 mod queue;
 mod take;
 
@@ -164,8 +165,13 @@ impl Fetches {
         number
     }
 
-    fn has_room_ahead(&self) -> bool {
-        self.tasks.len() < FETCHES_MAX && self.queue.has_room_ahead()
+    fn has_room_ahead(&self, now_ns: u64) -> bool {
+        self.tasks.len() < FETCHES_MAX && self.queue.has_room_ahead(now_ns)
+    }
+
+    /// A write of the durable journal ended: reads are to be as many as it can bear.
+    pub(super) fn journal_written(&mut self, duration_ns: u64, now_ns: u64) {
+        self.queue.journal_written(duration_ns, now_ns);
     }
 
     /// When a read that waits goes on, or gives up.
@@ -335,7 +341,7 @@ impl Store {
             return self.advance_fetch(number);
         }
         let Some(buffer) = self.take_turn(number, bytes) else { return };
-        self.fetches.queue.begin();
+        self.fetches.queue.begin(number, bytes);
         self.files.request(
             key,
             || path,
@@ -389,23 +395,25 @@ impl Store {
         let task = &self.fetches.tasks[&number];
         let (slot, id, base_offset) = (task.slot, task.id, task.base_offset);
         let is_narrow = task.is_narrow;
+        let piece_bytes = self.fetches.queue.pace.piece_bytes(self.now.monotonic_ns);
+        let bytes_max = READ_BYTES_MAX.min(piece_bytes);
         let wanted = match task.kind {
             _ if is_narrow => 1,
-            Kind::Read { reader, .. } if self.fetches.readers.expectation(reader).1 => READ_BYTES_MAX,
-            Kind::Read { wanted, .. } => wanted.max_bytes.clamp(READ_BYTES_MIN, READ_BYTES_MAX),
+            Kind::Read { reader, .. } if self.fetches.readers.expectation(reader).1 => bytes_max,
+            Kind::Read { wanted, .. } => wanted.max_bytes.clamp(READ_BYTES_MIN, bytes_max),
             Kind::Lookup(_) => READ_BYTES_MIN,
-            Kind::Ahead { .. } => READ_BYTES_MAX,
+            Kind::Ahead { .. } => bytes_max,
         };
         let from = position / BLOCK * BLOCK;
         let before = (position - from) as usize;
         // A region is filled, and not begun for the few bytes before the batch.
-        let bytes = (wanted + before).min(READ_BYTES_MAX).max(task.needed + before);
+        let bytes = (wanted + before).min(bytes_max).max(task.needed + before);
         if bytes > self.largest_read() {
             tracing::error!(log = %id, segment = base_offset, bytes, "a batch is larger than the memory for reads: raise skein.memory");
             return self.finish_failed(number);
         }
         let buffer = match task.kind {
-            Kind::Ahead { reader } => self.allocate_ahead(reader, bytes),
+            Kind::Ahead { reader } => self.allocate_ahead(reader, bytes, piece_bytes),
             Kind::Read { .. } | Kind::Lookup(_) => self.take_turn(number, bytes),
         };
         let Some(mut buffer) = buffer else { return self.give_up_ahead(number) };
@@ -428,7 +436,7 @@ impl Store {
         (task.from, task.asked, task.durable) = (from, buffer.len(), durable);
         task.covers_partial = covers_partial;
         self.log_mut(slot).partial_reads += u32::from(covers_partial);
-        self.fetches.queue.begin();
+        self.fetches.queue.begin(number, buffer.len());
         self.files.request(
             key,
             || path,
@@ -447,7 +455,7 @@ impl Store {
 
     /// A read of a file ended.
     pub(super) fn fetched(&mut self, number: u64, result: Result<Done, Failure>) {
-        self.fetches.queue.end();
+        self.fetches.queue.end(number);
         self.fetch_ended(number, result);
         self.resume_fetches();
     }

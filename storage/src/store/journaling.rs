@@ -167,7 +167,10 @@ impl Store {
         let now_ns = self.now.monotonic_ns;
         let journal = self.journal_of(durability);
         match journal.written(result, now_ns) {
-            Written::Durable(entries) => {
+            Written::Durable(entries, duration_ns) => {
+                if durability == Durability::Durable {
+                    self.fetches.journal_written(duration_ns, now_ns);
+                }
                 for entry in &entries {
                     if let Body::LogStart { start_offset } = entry.body
                         && self.log_if(entry.slot, entry.log).is_some()

@@ -262,7 +262,10 @@ impl Store {
         let Some(at) = log.segment_index(file.base_offset) else { return };
         let is_to_be_cut = log.truncation.as_ref().is_some_and(|it| it.is_due());
         // What is not on disk yet is in memory.
-        if is_to_be_cut || position >= log.durable_bytes(&log.segments[at]) || !self.fetches.has_room_ahead() {
+        if is_to_be_cut
+            || position >= log.durable_bytes(&log.segments[at])
+            || !self.fetches.has_room_ahead(self.now.monotonic_ns)
+        {
             return;
         }
         let number = self.fetches.insert(file, Kind::Ahead { reader }, Some((position, file.base_offset)));
@@ -272,12 +275,13 @@ impl Store {
         self.advance_fetch(number);
     }
 
-    /// Memory to read ahead into; none where it is needed for what is wanted now.
-    pub(super) fn allocate_ahead(&mut self, reader: ReaderId, bytes: usize) -> Option<Buffer> {
+    /// Memory to read ahead into, for a piece as the device should get or what is needed; none where memory is needed for
+    /// what is wanted now.
+    pub(super) fn allocate_ahead(&mut self, reader: ReaderId, bytes: usize, piece_bytes: usize) -> Option<Buffer> {
         let is_steady = self.fetches.readers.by_id.get(&reader).is_some_and(|reader| reader.streak >= STREAK_MIN);
         let bytes_max = self.read_bytes_max();
         if is_steady && self.buffers.used_bytes() <= bytes_max / 4 {
-            return self.buffers.allocate_within(bytes.max(AHEAD_BYTES_MAX), bytes_max);
+            return self.buffers.allocate_within(bytes.max(AHEAD_BYTES_MAX.min(piece_bytes)), bytes_max);
         }
         self.buffers.allocate_within(bytes, bytes_max / 2)
     }
