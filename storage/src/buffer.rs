@@ -17,6 +17,8 @@
 //!
 //! A region returns to its pool when the last holder drops it, on whatever thread that happens.
 
+mod mapping;
+
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ops::{Deref, DerefMut, Range};
 use std::ptr::NonNull;
@@ -27,6 +29,8 @@ use crossbeam::queue::ArrayQueue;
 
 use crate::io::BLOCK_BYTES;
 
+use mapping::{HUGE_PAGE_BYTES, Mapping};
+
 /// The region sizes a pool hands out, in bytes; a request gets the smallest that holds it. The largest but one holds the
 /// largest batch and a block before it.
 pub const REGION_BYTES: [usize; 8] = [4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 9 << 20, 16 << 20];
@@ -35,6 +39,9 @@ pub const REGION_BYTES: [usize; 8] = [4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 
 /// round of segment writes releases at once. With less, up to a third of the CPU time of large appends goes into page
 /// faults.
 const FREE_SHARE_PER_CLASS: usize = 4;
+
+/// Regions from this size on lie in huge pages: what is written from them directly is pinned 2 MiB at a time, and not 4 KiB.
+const MAPPED_BYTES_MIN: usize = 1 << 20;
 
 /// One shard's aligned memory, bounded by a budget. Cheap to clone; all clones are one pool.
 #[derive(Debug, Clone)]
@@ -54,6 +61,8 @@ struct Shared {
 struct Memory {
     start: NonNull<u8>,
     class: u8,
+    /// The mapping that it is a part of; none where it comes from the allocator.
+    mapping: Option<Arc<Mapping>>,
 }
 
 // SAFETY: a Memory is the only owner of its allocation and has no thread affinity.
@@ -72,7 +81,17 @@ impl Memory {
         // SAFETY: the layout's size is one of REGION_BYTES, none of which is zero.
         let start = unsafe { alloc_zeroed(layout) };
         let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
-        Self { start, class }
+        Self { start, class, mapping: None }
+    }
+
+    /// The regions of a new mapping: one, or as many as share a huge page.
+    fn map(class: u8) -> impl Iterator<Item = Self> {
+        let bytes = REGION_BYTES[usize::from(class)];
+        let mapping = Arc::new(Mapping::new(bytes.max(HUGE_PAGE_BYTES)));
+        (0..mapping.bytes() / bytes).map(move |at| {
+            let start = mapping.at(at * bytes);
+            Self { start, class, mapping: Some(Arc::clone(&mapping)) }
+        })
     }
 
     fn capacity(&self) -> usize {
@@ -82,8 +101,12 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // SAFETY: `start` came from alloc_zeroed with this very layout, and self is its only owner.
-        unsafe { dealloc(self.start.as_ptr(), Self::layout(self.class)) }
+        match self.mapping.take() {
+            // SAFETY: `start` came from alloc_zeroed with this very layout, and self is its only owner.
+            None => unsafe { dealloc(self.start.as_ptr(), Self::layout(self.class)) },
+            // SAFETY: the range is this region's, and self is its only owner.
+            Some(mapping) => unsafe { mapping.give_back(self.start, self.capacity()) },
+        }
     }
 }
 
@@ -116,7 +139,7 @@ impl Pool {
         let size = REGION_BYTES[usize::from(class)];
         let fits = |used: usize| used.checked_add(size).filter(|&after| after <= limit_bytes);
         self.shared.used_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
-        let memory = self.shared.free[usize::from(class)].pop().unwrap_or_else(|| Memory::allocate(class));
+        let memory = self.shared.free[usize::from(class)].pop().unwrap_or_else(|| self.shared.obtain(class));
         Some(Buffer { region: Region { memory: Some(memory), pool: Arc::clone(&self.shared) }, length: size })
     }
 
@@ -130,6 +153,22 @@ impl Pool {
     #[must_use]
     pub fn budget_bytes(&self) -> usize {
         self.shared.budget_bytes
+    }
+}
+
+impl Shared {
+    /// A region that is new.
+    fn obtain(&self, class: u8) -> Memory {
+        if REGION_BYTES[usize::from(class)] < MAPPED_BYTES_MIN {
+            return Memory::allocate(class);
+        }
+        let mut regions = Memory::map(class);
+        let first = regions.next().expect("a mapping has a region at least");
+        for other in regions {
+            // A full free list hands it back, and it is freed here.
+            let _ = self.free[usize::from(class)].push(other);
+        }
+        first
     }
 }
 
