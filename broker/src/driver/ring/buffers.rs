@@ -14,8 +14,9 @@ use io_uring::types::BufRingEntry;
 
 /// Buffers of one shard; a power of two.
 const BUFFERS: u16 = 128;
-/// Bytes of each.
-const BUFFER_BYTES: usize = 32 << 10;
+/// Bytes of each: several of the requests that producers send by default (16 KiB), so that most lie whole in one buffer and
+/// need not be assembled.
+const BUFFER_BYTES: usize = 64 << 10;
 /// The group's number in its ring.
 pub(super) const GROUP: u16 = 0;
 
