@@ -102,7 +102,7 @@ impl Default for Options {
             checkpoint_bytes_min: 4 << 20,
             scrub_bytes_per_second: 4 << 20,
             journal_extent_bytes: EXTENT_BYTES,
-            large_bytes_min: 256 << 10,
+            large_bytes_min: 192 << 10,
             expiry_interval_ns: 1,
             compaction: compaction::Settings::default(),
             direct: true,
