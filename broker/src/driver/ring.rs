@@ -13,6 +13,7 @@
 mod buffers;
 mod files;
 mod helper;
+mod inline;
 pub mod limits;
 mod probe;
 mod queue;

@@ -1,7 +1,8 @@
 //! The file operations of a ring: opening, reading, writing and syncing on io_uring, the rest by the helper thread.
 //!
 //! An operation holds its slot from submission to completion; one that the kernel carried out in part (a short
-//! read or write, a refused `O_DIRECT`) is submitted again from the same slot.
+//! read or write, a refused `O_DIRECT`) is submitted again from the same slot. Small writes into the page cache are made
+//! at once ([`inline`]).
 
 use std::collections::VecDeque;
 use std::ffi::CString;
@@ -19,6 +20,7 @@ use storage::io::{
 };
 
 use super::helper::{Helper, JOBS_MAX, Job};
+use super::inline::Inline;
 use super::queue::{Arrival, GENERATION_MASK, Key, Kind, Queue};
 use super::wake::Waker;
 use super::{Each, Ready};
@@ -80,6 +82,8 @@ pub(super) struct Files {
     roots: Vec<Option<Root>>,
     operations: Slab<Operation>,
     generation: u32,
+    /// Made at once where there is one directory only: a device that hangs must not hold up those of the others.
+    inline: Option<Inline>,
 }
 
 impl Root {
@@ -120,9 +124,10 @@ impl Root {
 
 impl Files {
     pub(super) fn new(directories: Vec<Option<PathBuf>>, waker: &Waker) -> std::io::Result<Self> {
+        let inline = (directories.len() == 1).then(Inline::default);
         let open = |path: Option<PathBuf>| path.map(|path| Root::open(path, waker)).transpose();
         let roots = directories.into_iter().map(open).collect::<Result<_, _>>()?;
-        Ok(Self { roots, operations: Slab::new(), generation: 0 })
+        Ok(Self { roots, operations: Slab::new(), generation: 0, inline })
     }
 
     fn root(&mut self, directory: DataDirectory) -> &mut Root {
@@ -142,11 +147,19 @@ impl Files {
             },
             Op::Read { file, position, buffer } => Work::Read { file: root.opened(file), position, buffer, done: 0 },
             Op::Write { file, position, data, durability } => {
+                let file = root.opened(file);
                 let rw_flags = match durability {
-                    Durability::Buffered => 0,
+                    Durability::Buffered => {
+                        let inline = self.inline.as_mut().filter(|_| !file.direct);
+                        if inline.is_some_and(|inline| inline.write(&file.file, position, &data)) {
+                            let result = Ok(Done::Written { data });
+                            return ready.disk.push_back(Finished { directory, token, result });
+                        }
+                        0
+                    }
                     Durability::Synced => libc::RWF_DSYNC,
                 };
-                Work::Write { file: root.opened(file), position, data, done: 0, rw_flags, vectors: Vec::new() }
+                Work::Write { file, position, data, done: 0, rw_flags, vectors: Vec::new() }
             }
             Op::Sync { file } => Work::Sync { file: root.opened(file) },
             Op::Close { file } => {
@@ -322,6 +335,12 @@ fn write_entry(
     rw_flags: i32,
     vectors: &mut Vec<libc::iovec>,
 ) -> squeue::Entry {
+    let file = types::Fd(file.file.as_raw_fd());
+    let position = position + done as u64;
+    if let [only] = data {
+        let rest = &only[done..];
+        return opcode::Write::new(file, rest.as_ptr(), rest.len() as u32).offset(position).rw_flags(rw_flags).build();
+    }
     vectors.clear();
     let mut skip = done;
     for slice in data {
@@ -332,16 +351,5 @@ fn write_entry(
             vectors.push(libc::iovec { iov_base: rest.as_ptr().cast_mut().cast(), iov_len: rest.len() });
         }
     }
-    let file = types::Fd(file.file.as_raw_fd());
-    let position = position + done as u64;
-    match vectors[..] {
-        [only] => opcode::Write::new(file, only.iov_base.cast(), only.iov_len as u32)
-            .offset(position)
-            .rw_flags(rw_flags)
-            .build(),
-        _ => opcode::Writev::new(file, vectors.as_ptr(), vectors.len() as u32)
-            .offset(position)
-            .rw_flags(rw_flags)
-            .build(),
-    }
+    opcode::Writev::new(file, vectors.as_ptr(), vectors.len() as u32).offset(position).rw_flags(rw_flags).build()
 }
