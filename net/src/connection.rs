@@ -9,6 +9,7 @@
 //! A connection belongs to one shard. When to receive is decided by [`Connection::wants_receive`] alone: a client that
 //! does not take its answers, or sends requests faster than they are carried out, is not read from.
 
+mod buffers;
 mod outbox;
 
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use crate::frame::{Assembler, DIRECT_BYTES_MIN_DEFAULT, FRAME_BYTES_MAX_DEFAULT}
 use crate::ops::{ConnectionId, ListenerId, Op, Send};
 use crate::{Answer, ApiKey, Frame, FrameError};
 
+pub use buffers::Buffers;
 use outbox::Outbox;
 pub use outbox::{COPIED_BYTES_MAX, SEND_BYTES_MAX};
 
@@ -268,17 +270,18 @@ impl<P: AsRef<[u8]>> Connection<P> {
     }
 
     /// The next send, of at most `parts_max` parts (not below 2, not over [`crate::ops::SEND_PARTS_MAX`]): what a
-    /// short send left, or as many ready answers as fit. There is none while one is in flight.
-    pub fn next_send(&mut self, parts_max: usize) -> Option<Send<P>> {
-        self.outbox.next_send(self.id, parts_max)
+    /// short send left, or as many ready answers as fit. There is none while one is in flight. What held answers that
+    /// were copied together goes to `buffers`.
+    pub fn next_send(&mut self, parts_max: usize, buffers: &mut Buffers) -> Option<Send<P>> {
+        self.outbox.next_send(self.id, parts_max, buffers)
     }
 
-    /// Takes back a send of which `taken` bytes beyond its skip were sent.
+    /// Takes back a send of which `taken` bytes beyond its skip were sent; what held them goes to `buffers`.
     ///
     /// # Panics
     /// If no send is in flight, or it did not have that many bytes.
-    pub fn sent(&mut self, send: Send<P>, taken: usize, now_ns: u64) {
-        self.outbox.sent(send, taken);
+    pub fn sent(&mut self, send: Send<P>, taken: usize, now_ns: u64, buffers: &mut Buffers) {
+        self.outbox.sent(send, taken, buffers);
         self.last_activity_ns = now_ns;
     }
 

@@ -34,8 +34,10 @@ pub const SEND_PARTS_MAX: usize = 1024;
 /// One piece of what is sent.
 #[derive(Debug, Clone)]
 pub enum Part<P> {
-    /// Header bytes that the connection encoded.
+    /// Bytes that several sends may share.
     Header(Bytes),
+    /// Answers that the connection encoded, less the records in them.
+    Answers(Vec<u8>),
     /// Record bytes that somebody else owns, sent without a copy.
     Payload(P),
 }
@@ -44,6 +46,7 @@ impl<P: AsRef<[u8]>> AsRef<[u8]> for Part<P> {
     fn as_ref(&self) -> &[u8] {
         match self {
             Part::Header(bytes) => bytes,
+            Part::Answers(bytes) => bytes,
             Part::Payload(payload) => payload.as_ref(),
         }
     }

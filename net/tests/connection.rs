@@ -4,7 +4,7 @@
 //! seen once and whole, and the answers leave whole and in the order of the requests.
 
 use bytes::BytesMut;
-use net::connection::{AnswerId, Limits, Origin};
+use net::connection::{AnswerId, Buffers, Limits, Origin};
 use net::fetch::{ResponseHead, ResponseWriter};
 use net::ops::{ConnectionId, ListenerId, Op, SEND_PARTS_MAX, Send};
 use net::{Answer, Connection, Topic, api, frame};
@@ -139,12 +139,14 @@ impl World {
                 self.take_requests(&[]);
             }
             Step::Send { parts_max } if self.in_flight.is_none() => {
-                self.in_flight = self.connection.next_send(parts_max);
+                self.in_flight = self.connection.next_send(parts_max, &mut Buffers::default());
                 let parts = self.in_flight.as_ref().map_or(1, |send| send.parts.len());
                 assert!((1..=SEND_PARTS_MAX).contains(&parts));
             }
             Step::Sent { bytes } => self.sent(bytes),
-            Step::Send { parts_max } => assert!(self.connection.next_send(parts_max).is_none(), "one is in flight"),
+            Step::Send { parts_max } => {
+                assert!(self.connection.next_send(parts_max, &mut Buffers::default()).is_none(), "one is in flight")
+            }
             Step::Fulfil { .. } => {}
         }
         assert_eq!(self.connection.owed(), self.owed.len());
@@ -201,7 +203,7 @@ impl World {
         let all: Vec<u8> = send.parts.iter().flat_map(|part| part.as_ref()).copied().collect();
         let taken = bytes.min(all.len() - send.skip);
         self.outgoing.extend(&all[send.skip..send.skip + taken]);
-        self.connection.sent(send, taken, 0);
+        self.connection.sent(send, taken, 0, &mut Buffers::default());
         self.take_requests(&[]);
     }
 
@@ -218,7 +220,8 @@ impl World {
                 self.fulfil(self.owed.len() - 1, &[1, 5000]);
                 self.take_requests(&[]);
             }
-            self.in_flight = self.in_flight.take().or_else(|| self.connection.next_send(SEND_PARTS_MAX));
+            self.in_flight =
+                self.in_flight.take().or_else(|| self.connection.next_send(SEND_PARTS_MAX, &mut Buffers::default()));
             self.sent(usize::MAX);
         }
         panic!("nothing moves any more: {:?}", self.connection);
@@ -251,9 +254,9 @@ fn header_bytes_of_neighbouring_answers_share_a_part() {
     let ids = [connection.reserve(), connection.reserve(), connection.reserve()];
     assert!(connection.fulfil(ids[2], answer(2, &[])).is_ok());
     assert!(connection.fulfil(ids[1], answer(1, &[8192, 0])).is_ok());
-    assert!(connection.next_send(SEND_PARTS_MAX).is_none(), "the first answer is not there");
+    assert!(connection.next_send(SEND_PARTS_MAX, &mut Buffers::default()).is_none(), "the first answer is not there");
     assert!(connection.fulfil(ids[0], answer(0, &[])).is_ok());
-    let send = connection.next_send(SEND_PARTS_MAX).unwrap();
+    let send = connection.next_send(SEND_PARTS_MAX, &mut Buffers::default()).unwrap();
     let sizes: Vec<_> = send.parts.iter().map(|part| part.as_ref().len()).collect();
     assert_eq!(sizes[1..3], [8192, 4096], "two payloads, each a part of its own");
     assert_eq!(sizes.len(), 4, "the header bytes before and after them are joined, across answers");
@@ -268,7 +271,7 @@ fn a_long_answer_is_a_part_of_its_own_behind_a_short_one() {
     for (id, answer) in ids.into_iter().zip(answers) {
         assert!(connection.fulfil(id, answer).is_ok());
     }
-    let send = connection.next_send(SEND_PARTS_MAX).unwrap();
+    let send = connection.next_send(SEND_PARTS_MAX, &mut Buffers::default()).unwrap();
     let parts: Vec<_> = send.parts.iter().map(|part| part.as_ref().to_vec()).collect();
     assert_eq!(parts, expected);
 }
@@ -279,7 +282,7 @@ fn an_answer_may_end_in_several_slices_of_records() {
     let id = connection.reserve();
     let wanted = Vec::from(answer(1, &[9000, 9000]));
     assert!(connection.fulfil(id, answer(1, &[9000, 9000])).is_ok());
-    let send = connection.next_send(SEND_PARTS_MAX).expect("there is an answer");
+    let send = connection.next_send(SEND_PARTS_MAX, &mut Buffers::default()).expect("there is an answer");
     let sent: Vec<u8> = send.parts.iter().flat_map(|part| part.as_ref().to_vec()).collect();
     assert_eq!(sent, wanted);
 }
@@ -293,10 +296,10 @@ fn a_closing_connection_answers_what_it_owes_and_takes_nothing_more() {
     assert!(connection.next_frame(&mut &another[..], 0).unwrap().is_none());
     assert!(!connection.wants_receive(0) && !connection.is_finished());
     assert!(connection.fulfil(id, answer(0, &[])).is_ok());
-    let send = connection.next_send(SEND_PARTS_MAX).unwrap();
+    let send = connection.next_send(SEND_PARTS_MAX, &mut Buffers::default()).unwrap();
     let bytes = send.parts.iter().map(|part| part.as_ref().len()).sum();
     assert!(!connection.is_finished());
-    connection.sent(send, bytes, 0);
+    connection.sent(send, bytes, 0, &mut Buffers::default());
     assert!(connection.is_finished());
 }
 

@@ -432,7 +432,10 @@ impl Store {
 
     fn ended(&mut self, purpose: Purpose, result: Result<Done, Failure>) {
         match purpose {
-            Purpose::Journal(durability) => self.group_written(durability, result.map(drop)),
+            Purpose::Journal(durability) => {
+                let result = result.map(|done| self.journal_of(durability).reuse_pieces(done));
+                self.group_written(durability, result);
+            }
             Purpose::Fill(durability) => self.extent_filled(durability, result.map(drop)),
             Purpose::Round => self.round_op_ended(result.map(drop)),
             Purpose::Compaction(piece) => self.compaction_ended(piece, result),

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use bytes::BytesMut;
 use net::api::api_versions;
-use net::connection::{AnswerId, Limits, Origin};
+use net::connection::{AnswerId, Buffers, Limits, Origin};
 use net::ops::{ConnectionId, Event, ListenerId, Op, ReceiveEnd, SEND_PARTS_MAX, Send};
 use net::{Answer, ApiKey, Connection, Message};
 use smallvec::SmallVec;
@@ -28,9 +28,6 @@ const RESUMED_REQUESTS_MAX: usize = 64;
 
 /// The longest name of a client's software, and of its version, that is noted.
 const SOFTWARE_BYTES_MAX: usize = 256;
-
-/// First capacity of an answer's buffer in bytes: holds most answers without growing.
-const ANSWER_BYTES: usize = 256;
 
 /// What clients are told about a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,6 +119,8 @@ pub(crate) struct Connections {
     sending: Vec<ConnectionId>,
     /// Connections with requests in their buffers that wait for their turn.
     resumable: Vec<ConnectionId>,
+    /// For the next answers.
+    buffers: Buffers,
     /// The shard that gets the next connection.
     next_shard: usize,
     shards: usize,
@@ -129,8 +128,8 @@ pub(crate) struct Connections {
 
 impl Connections {
     pub(crate) fn new(shards: usize) -> Self {
-        let (places, free, sending, resumable) = Default::default();
-        Self { places, free, sending, resumable, next_shard: 0, shards }
+        let (places, free, sending, resumable, buffers) = Default::default();
+        Self { places, free, sending, resumable, buffers, next_shard: 0, shards }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -424,10 +423,11 @@ impl Shard {
     fn sent(&mut self, send: Send<Slice>, result: Result<usize, i32>) {
         let id = send.connection;
         let now_ns = self.now.monotonic_ns;
-        let Some(open) = self.connections.open(id) else { return };
+        let Connections { places, buffers, .. } = &mut self.connections;
+        let Some(open) = places.get_mut(id.0 as usize).and_then(|place| place.open.as_mut()) else { return };
         match result {
             Ok(taken) => {
-                open.connection.sent(send, taken, now_ns);
+                open.connection.sent(send, taken, now_ns, buffers);
                 self.metrics.sent_bytes += taken as u64;
                 if open.connection.is_finished() {
                     return self.close(id);
@@ -473,12 +473,13 @@ impl Shard {
     pub(super) fn send_answers(&mut self) {
         let mut sending = std::mem::take(&mut self.connections.sending);
         for id in sending.drain(..) {
-            let Some(open) = self.connections.open(id) else { continue };
+            let Connections { places, buffers, .. } = &mut self.connections;
+            let Some(open) = places.get_mut(id.0 as usize).and_then(|place| place.open.as_mut()) else { continue };
             open.queued = false;
             if open.ended {
                 continue;
             }
-            if let Some(send) = open.connection.next_send(SEND_PARTS_MAX) {
+            if let Some(send) = open.connection.next_send(SEND_PARTS_MAX, buffers) {
                 self.ops.net.push(Op::Send(send));
             }
         }
@@ -557,8 +558,8 @@ impl Shard {
     }
 
     /// An empty buffer for an answer.
-    pub(super) fn answer_buffer(&self) -> Vec<u8> {
-        Vec::with_capacity(ANSWER_BYTES)
+    pub(super) fn answer_buffer(&mut self) -> Vec<u8> {
+        self.connections.buffers.take()
     }
 
     /// The address that a client is told of this node: the advertised one of its listener, or where it connected to.

@@ -1,8 +1,6 @@
 use std::collections::VecDeque;
 
-use bytes::Bytes;
-
-use super::AnswerId;
+use super::{AnswerId, Buffers};
 use crate::Answer;
 use crate::answer::Inserted;
 use crate::ops::{ConnectionId, Part, SEND_PARTS_MAX, Send};
@@ -101,7 +99,12 @@ impl<P: AsRef<[u8]>> Outbox<P> {
     }
 
     /// The next send of at most `parts_max` parts, if there is something to send and nothing is being sent.
-    pub(super) fn next_send(&mut self, connection: ConnectionId, parts_max: usize) -> Option<Send<P>> {
+    pub(super) fn next_send(
+        &mut self,
+        connection: ConnectionId,
+        parts_max: usize,
+        buffers: &mut Buffers,
+    ) -> Option<Send<P>> {
         assert!(parts_max >= 2, "a piece of header and a payload are two parts");
         if self.is_sending {
             return None;
@@ -109,7 +112,7 @@ impl<P: AsRef<[u8]>> Outbox<P> {
         let send = match self.unfinished.take() {
             Some(send) => send,
             None => {
-                let parts = self.gather(parts_max.min(SEND_PARTS_MAX));
+                let parts = self.gather(parts_max.min(SEND_PARTS_MAX), buffers);
                 if parts.is_empty() {
                     self.spare_parts = parts;
                     return None;
@@ -122,7 +125,7 @@ impl<P: AsRef<[u8]>> Outbox<P> {
     }
 
     /// Takes back a send of which `taken` bytes beyond its skip were sent.
-    pub(super) fn sent(&mut self, mut send: Send<P>, taken: usize) {
+    pub(super) fn sent(&mut self, mut send: Send<P>, taken: usize, buffers: &mut Buffers) {
         assert!(self.is_sending, "a send comes back once");
         assert!(taken <= self.unsent_bytes, "{taken} bytes sent of {}", self.unsent_bytes);
         self.is_sending = false;
@@ -137,7 +140,11 @@ impl<P: AsRef<[u8]>> Outbox<P> {
             skip -= length;
             done += 1;
         }
-        send.parts.drain(..done);
+        for part in send.parts.drain(..done) {
+            if let Part::Answers(bytes) = part {
+                buffers.give(bytes);
+            }
+        }
         if send.parts.is_empty() {
             assert!(skip == 0, "{skip} bytes sent beyond the last part");
             self.spare_parts = send.parts;
@@ -149,7 +156,7 @@ impl<P: AsRef<[u8]>> Outbox<P> {
 
     /// Parts of as many ready answers as fit. Header bytes are staged until a payload or the end needs them to be a
     /// part; parts and a non-empty stage together never exceed `parts_max`.
-    fn gather(&mut self, parts_max: usize) -> Vec<Part<P>> {
+    fn gather(&mut self, parts_max: usize, buffers: &mut Buffers) -> Vec<Part<P>> {
         let mut parts = std::mem::take(&mut self.spare_parts);
         let (mut staged, mut total) = (Vec::new(), 0);
         while parts.len() + 2 <= parts_max && total < SEND_BYTES_MAX {
@@ -157,13 +164,17 @@ impl<P: AsRef<[u8]>> Outbox<P> {
                 break;
             }
             let Some(draining) = &mut self.draining else { break };
-            total += draining.stage_header(&mut staged, &mut parts);
+            total += draining.stage_header(&mut staged, &mut parts, buffers);
             match draining.payloads.next() {
                 Some(Inserted { payload, .. }) => {
                     total += payload.as_ref().len();
-                    push_payload(payload, &mut staged, &mut parts);
+                    push_payload(payload, &mut staged, &mut parts, buffers);
                 }
-                None => self.draining = None,
+                None => {
+                    if let Some(drained) = self.draining.take() {
+                        buffers.give(drained.bytes);
+                    }
+                }
             }
         }
         flush(&mut staged, &mut parts);
@@ -183,7 +194,7 @@ impl<P: AsRef<[u8]>> Outbox<P> {
 
 impl<P> Draining<P> {
     /// Stages the bytes up to the next payload, or all that are left, and says how many.
-    fn stage_header(&mut self, staged: &mut Vec<u8>, parts: &mut Vec<Part<P>>) -> usize {
+    fn stage_header(&mut self, staged: &mut Vec<u8>, parts: &mut Vec<Part<P>>, buffers: &mut Buffers) -> usize {
         let end = self.payloads.as_slice().first().map_or(self.bytes.len(), |inserted| inserted.position);
         // Several payloads may stand at the end of the bytes, which left with the first of them.
         let end = end.min(self.bytes.len());
@@ -193,16 +204,23 @@ impl<P> Draining<P> {
             *staged = std::mem::take(&mut self.bytes);
             self.at = 0;
         } else {
-            staged.extend_from_slice(&self.bytes[self.at..end]);
+            stage(&self.bytes[self.at..end], staged, buffers);
             self.at = end;
         }
         length
     }
 }
 
-fn push_payload<P: AsRef<[u8]>>(payload: P, staged: &mut Vec<u8>, parts: &mut Vec<Part<P>>) {
+fn stage(bytes: &[u8], staged: &mut Vec<u8>, buffers: &mut Buffers) {
+    if staged.capacity() == 0 && !bytes.is_empty() {
+        *staged = buffers.take();
+    }
+    staged.extend_from_slice(bytes);
+}
+
+fn push_payload<P: AsRef<[u8]>>(payload: P, staged: &mut Vec<u8>, parts: &mut Vec<Part<P>>, buffers: &mut Buffers) {
     if payload.as_ref().len() < COPIED_BYTES_MAX {
-        staged.extend_from_slice(payload.as_ref());
+        stage(payload.as_ref(), staged, buffers);
     } else {
         flush(staged, parts);
         parts.push(Part::Payload(payload));
@@ -211,6 +229,6 @@ fn push_payload<P: AsRef<[u8]>>(payload: P, staged: &mut Vec<u8>, parts: &mut Ve
 
 fn flush<P>(staged: &mut Vec<u8>, parts: &mut Vec<Part<P>>) {
     if !staged.is_empty() {
-        parts.push(Part::Header(Bytes::from(std::mem::take(staged))));
+        parts.push(Part::Answers(std::mem::take(staged)));
     }
 }

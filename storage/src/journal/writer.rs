@@ -20,7 +20,7 @@ use rustc_hash::FxHashSet;
 use super::format::{self, Body, ExtentHeader, GROUP_HEADER_BYTES, GroupHeader};
 use super::{DIRECTORY, EXTENT_BYTES, FIRST_EXTENT_BYTES, extent_path};
 use crate::buffer::{Pool, Slice};
-use crate::io::{self, BLOCK_BYTES, Failure, Op, OpenMode};
+use crate::io::{self, BLOCK_BYTES, Done, Failure, Op, OpenMode};
 use crate::latency::Latencies;
 use crate::log::{Durability, LogId, Slot};
 use crate::mutation::{self, Mutation};
@@ -218,6 +218,8 @@ pub(crate) struct Journal {
     group: Option<Group>,
     /// An emptied vector of entries, for the next group.
     spare: Vec<Pending>,
+    /// An emptied vector of what is written, for the next group.
+    spare_pieces: Vec<Slice>,
     next_sequence: u64,
     durable_before: u64,
     /// Of a cached journal: every entry before this was synced for a checkpoint.
@@ -250,6 +252,7 @@ impl Journal {
             gathered_bytes: 0,
             group: None,
             spare: Vec::new(),
+            spare_pieces: Vec::new(),
             next_sequence: 0,
             durable_before: 0,
             synced_before: 0,
@@ -535,7 +538,7 @@ impl Journal {
         for entry in &group.entries {
             active.touched.insert(entry.log);
         }
-        let data = interleave(&buffer.freeze(staged_bytes), header_bytes, cuts);
+        let data = interleave(&buffer.freeze(staged_bytes), header_bytes, cuts, std::mem::take(&mut self.spare_pieces));
         let durability = match self.identity.durability {
             Durability::Durable if mutation::is(Mutation::SkipSync) => io::Durability::Buffered,
             Durability::Durable => io::Durability::Synced,
@@ -588,6 +591,14 @@ impl Journal {
     pub(crate) fn oldest_waiting(&self) -> Option<u64> {
         let in_flight = self.group.as_ref().and_then(|group| group.entries.first());
         in_flight.or(self.gathering.front()).map(|entry| entry.pushed_ns)
+    }
+
+    /// Gives back what held the pieces of a group that was written.
+    pub(crate) fn reuse_pieces(&mut self, done: Done) {
+        if let Done::Written { mut data } = done {
+            data.clear();
+            self.spare_pieces = data;
+        }
     }
 
     /// Gives back the memory of a group's entries.
@@ -735,9 +746,9 @@ fn encode_group(
 }
 
 /// The pieces of a write: what was staged, with the batches that were left out in their places, which are counted
-/// from `start` on.
-fn interleave(staged: &Slice, start: usize, cuts: Vec<(usize, Slice)>) -> Vec<Slice> {
-    let mut data = Vec::with_capacity(2 * cuts.len() + 1);
+/// from `start` on. They are put into `data`, which is empty.
+fn interleave(staged: &Slice, start: usize, cuts: Vec<(usize, Slice)>, mut data: Vec<Slice>) -> Vec<Slice> {
+    data.reserve(2 * cuts.len() + 1);
     let mut from = 0;
     for (at, batch) in cuts {
         data.push(staged.slice(from..start + at));
