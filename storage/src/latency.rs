@@ -24,11 +24,16 @@ pub struct Latencies {
 impl Latencies {
     /// Adds one duration. The first one allocates.
     pub fn record(&mut self, duration_ns: u64) {
+        self.record_many(duration_ns, 1);
+    }
+
+    /// Adds one duration `count` times.
+    pub fn record_many(&mut self, duration_ns: u64, count: u64) {
         let histogram = self.histogram.get_or_insert_with(|| {
             Histogram::new_with_bounds(1, LONGEST_US, DIGITS).expect("the bounds are constants in order")
         });
-        histogram.saturating_record(duration_ns / 1000);
-        self.sum_ns = self.sum_ns.saturating_add(duration_ns);
+        histogram.saturating_record_n(duration_ns / 1000, count);
+        self.sum_ns = self.sum_ns.saturating_add(duration_ns.saturating_mul(count));
     }
 
     /// All durations so far.

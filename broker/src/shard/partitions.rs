@@ -189,6 +189,10 @@ impl Partitions {
         self.entries[index].as_mut()
     }
 
+    fn slot(&self, log: LogId) -> Option<Slot> {
+        self.slots.get(&log).copied()
+    }
+
     /// Places of partitions, taken or not.
     pub(crate) fn places(&self) -> usize {
         self.entries.len()
@@ -230,12 +234,13 @@ impl Shard {
             self.partitions.validating.insert(token, Validating { log, waiter, part, acks, bytes });
             return Appending::Waits(AppendAnswer::pending(part));
         }
-        self.appended(outcome, Validating { log, waiter, part, acks, bytes: records.len() })
+        let slot = partition.slot;
+        self.appended(slot, outcome, Validating { log, waiter, part, acks, bytes: records.len() })
     }
 
-    fn appended(&mut self, outcome: Append, append: Validating) -> Appending {
+    fn appended(&mut self, slot: Slot, outcome: Append, append: Validating) -> Appending {
         let Validating { log, waiter, part, acks, bytes } = append;
-        let Some(partition) = self.partitions.get_mut(log) else {
+        let Some(partition) = self.partitions.at(slot).filter(|partition| partition.log == log) else {
             return Appending::Done(self.partitions.refused(log, part));
         };
         if let (Append::Appended { base_offset, last_offset, .. }, CommitWaiter::Produce(_)) = (&outcome, waiter) {
@@ -245,7 +250,7 @@ impl Shard {
         if answer.error != ErrorCode::None {
             return Appending::Done(answer);
         }
-        answer.log_start_offset = self.stores[partition.slot].start_offset(partition.slot);
+        answer.log_start_offset = self.stores[slot].start_offset(slot);
         match end_offset {
             // acks=0 is owed nothing.
             Some(end_offset) if acks != 0 => match partition.replica.await_commit(end_offset, waiter) {
@@ -412,7 +417,10 @@ impl Shard {
 
     fn validated(&mut self, token: AppendToken, outcome: Append) {
         let Some(append) = self.partitions.validating.remove(&token) else { return };
-        let appending = self.appended(outcome, append);
+        let appending = match self.partitions.slot(append.log) {
+            Some(slot) => self.appended(slot, outcome, append),
+            None => Appending::Done(self.partitions.refused(append.log, append.part)),
+        };
         match (append.waiter, appending) {
             (CommitWaiter::Produce(part_of), Appending::Done(answer)) => self.produce_answered(part_of, answer),
             (CommitWaiter::Produce(part_of), Appending::Waits(answer)) => self.produce_appended(part_of, answer),

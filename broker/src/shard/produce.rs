@@ -16,7 +16,7 @@ use net::produce::{RequestView, ResponseWriter};
 use net::{Answer as Frame, Reader, Topic, Uuid};
 use smallvec::SmallVec;
 use storage::LogId;
-use storage::batch::Batch;
+use storage::batch::{Attributes, Batch};
 use storage::buffer::Slice;
 use storage::compression::Codec;
 
@@ -95,16 +95,18 @@ impl Shard {
         let mut part = 0;
         for topic in request.topics.iter() {
             for partition in topic.partitions.iter() {
+                // What cannot be read is refused later, with its cause.
+                let attributes = partition.records.as_deref().and_then(attributes);
                 let target = if !(-1..=1).contains(&acks) {
                     Target::Refused(
                         ErrorCode::InvalidRequiredAcks,
                         format!("acks is {acks}; it must be 0, 1 or -1 (all)."),
                     )
-                } else if partition.records.as_deref().is_some_and(is_transactional) {
+                } else if attributes.is_some_and(|it| it.is_transactional()) {
                     // The request's own transactional id says nothing: Kafka too goes by the batches.
                     let code = if version < 11 { ErrorCode::InvalidTxnState } else { ErrorCode::TransactionAbortable };
                     Target::Refused(code, "Transactions are not served by this node yet.".to_owned())
-                } else if version < ZSTD_FROM && partition.records.as_deref().is_some_and(is_zstd) {
+                } else if version < ZSTD_FROM && attributes.is_some_and(|it| it.codec() == Some(Codec::Zstd)) {
                     let message = format!("zstd needs version {ZSTD_FROM} of Produce (KIP-110), not {version}.");
                     Target::Refused(ErrorCode::UnsupportedCompressionType, message)
                 } else {
@@ -356,14 +358,9 @@ impl Part {
     }
 }
 
-/// Whether the batch says that it is compressed with zstd. A batch that cannot be read is refused later, with its cause.
-fn is_zstd(records: &[u8]) -> bool {
-    Batch::first(records).is_ok_and(|batch| batch.attributes().codec() == Some(Codec::Zstd))
-}
-
-/// Whether the batch belongs to a transaction.
-fn is_transactional(records: &[u8]) -> bool {
-    Batch::first(records).is_ok_and(|batch| batch.attributes().is_transactional())
+/// What the batch says of itself, if it can be read.
+fn attributes(records: &[u8]) -> Option<Attributes> {
+    Batch::first(records).ok().map(|batch| batch.attributes())
 }
 
 fn target(image: &Image, topic: Topic<'_>, partition: i32) -> Target {

@@ -153,8 +153,12 @@ impl Counted {
         self.entries += group.entries.len() as u64;
         self.bytes += group.bytes as u64;
         self.group_write.record(now_ns.saturating_sub(group.written_ns));
-        for entry in group.entries.iter().filter(|entry| matches!(entry.body, Body::Append { .. })) {
-            self.append_to_durable.record(now_ns.saturating_sub(entry.pushed_ns));
+        // Those of one turn came at one time.
+        for turn in group.entries.chunk_by(|one, next| one.pushed_ns == next.pushed_ns) {
+            let appends = turn.iter().filter(|entry| matches!(entry.body, Body::Append { .. })).count();
+            if appends > 0 {
+                self.append_to_durable.record_many(now_ns.saturating_sub(turn[0].pushed_ns), appends as u64);
+            }
         }
     }
 }
