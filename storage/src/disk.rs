@@ -79,7 +79,7 @@ impl Directory {
     /// # Errors
     /// [`Error::InUse`] if another process holds it, [`Error::Io`] if it cannot be created or locked.
     pub fn open(root: &Path) -> Result<Self, Error> {
-        fs::create_dir_all(root).map_err(Error::io(root, "create"))?;
+        create_durably(root)?;
         let root = root.canonicalize().map_err(Error::io(root, "open"))?;
         let path = root.join(LOCK_FILE);
         let mut lock = OpenOptions::new()
@@ -184,6 +184,28 @@ fn list(directory: &Path) -> io::Result<Vec<Entry>> {
     }
     entries.sort();
     Ok(entries)
+}
+
+/// Makes a directory with those above it, and their names durable: what is synced inside of a directory is of no use if a
+/// power cut takes the directory.
+fn create_durably(root: &Path) -> Result<(), Error> {
+    let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+    let missing = root.ancestors().take_while(is_missing).count();
+    fs::create_dir_all(root).map_err(Error::io(root, "create"))?;
+    let made = root.canonicalize().map_err(Error::io(root, "open"))?;
+    // The name of the first one that was there is synced, too: the start that made it may have ended before that.
+    for (number, parent) in made.ancestors().skip(1).take(missing + 1).enumerate() {
+        match File::open(parent).and_then(|parent| parent.sync_all()) {
+            Err(error) if number == missing && is_not_ours(&error) => {}
+            result => result.map_err(Error::io(parent, "sync"))?,
+        }
+    }
+    Ok(())
+}
+
+/// Somebody else makes directories there.
+fn is_not_ours(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
 fn length(file: &Path) -> io::Result<Option<u64>> {

@@ -2,6 +2,8 @@
 //! file system of the test's own, which forgets at a cut what was not synced.
 
 mod disk;
+mod fault;
+mod faults;
 mod mount;
 
 use std::collections::BTreeMap;
@@ -170,7 +172,11 @@ fn cut_under_producers(machine: &mut Machine, node: Node, round: usize, told: &T
 }
 
 fn create(node: &Node, topic: &str) {
-    let response = Client::connect(node.address).call(CREATE_TOPICS, &create_request(topic, PARTITIONS, &[]));
+    create_with(node, topic, PARTITIONS, &[]);
+}
+
+fn create_with(node: &Node, topic: &str, partitions: i32, configs: &[(&str, &str)]) {
+    let response = Client::connect(node.address).call(CREATE_TOPICS, &create_request(topic, partitions, configs));
     assert_eq!(only(response.topics).error_code, 0, "{topic}");
 }
 
@@ -267,6 +273,16 @@ fn survive(test: &str, naming: Naming) {
     assert!(counts.synced_writes > 100, "journal writes arrive with O_DSYNC: {counts:?}");
     println!("{test}: {cuts} cuts, {} records acknowledged, none lost", told.count.load(Ordering::Relaxed));
     // The node goes before its disk does.
+    node.kill();
+}
+
+#[test]
+fn a_new_data_directory_is_there_after_a_power_cut_with_all_above_it() {
+    let Some(machine) = Machine::new("a new data directory", Naming::WithDirectory, false) else { return };
+    let node = Launch::at(&machine.at.path().join("some/where/data")).start();
+    let disk = machine.disk.lock().expect("no holder panics");
+    assert!(disk.is_durable("some/where/data/skein.meta"));
+    drop(disk);
     node.kill();
 }
 

@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 
+use super::fault::{Call, Faults, How};
 use crate::sample::Random;
 
 /// What a device writes whole or not at all, in bytes.
@@ -39,6 +40,7 @@ pub(super) struct Disk {
     /// Without power every operation fails.
     pub(super) powered: bool,
     pub(super) counts: Counts,
+    pub(super) faults: Faults,
     random: Random,
 }
 
@@ -92,6 +94,7 @@ impl Disk {
             lies,
             powered: true,
             counts: Counts::default(),
+            faults: Faults::default(),
             random: Random::new(42),
         }
     }
@@ -118,6 +121,18 @@ impl Disk {
         self.node(directory)?;
         let inside = self.names.iter().filter(|((parent, _), _)| *parent == directory);
         Ok(inside.map(|((_, name), &node)| (name.clone(), node, self.nodes[&node].is_directory)).collect())
+    }
+
+    /// Whether a power cut leaves this path.
+    pub(super) fn is_durable(&self, path: &str) -> bool {
+        let mut at = ROOT;
+        path.split('/').all(|name| match self.durable_names.get(&(at, name.to_owned())) {
+            Some(&node) => {
+                at = node;
+                true
+            }
+            None => false,
+        })
     }
 
     pub(super) fn create(&mut self, directory: u64, name: &str, is_directory: bool) -> Result<u64, Errno> {
@@ -152,8 +167,47 @@ impl Disk {
         self.renamings.push(renaming);
     }
 
-    /// Writes; with `synced` the bytes are durable when this returns.
-    pub(super) fn write(&mut self, node: u64, at: usize, bytes: &[u8], synced: bool) -> Result<(), Errno> {
+    /// From the root to a file or directory; nothing if it has no name any more.
+    fn path(&self, node: u64) -> String {
+        let mut path = String::new();
+        let mut at = node;
+        while let Some(((directory, name), _)) = self.names.iter().find(|&(_, &named)| named == at) {
+            path = format!("/{name}{path}");
+            at = *directory;
+        }
+        path
+    }
+
+    fn meet_fault(&mut self, call: Call, node: u64, bytes: usize) -> Option<How> {
+        let path = self.path(node);
+        self.faults.meet(call, &path, bytes)
+    }
+
+    /// Reads up to `length` bytes, fewer at the end of the file.
+    pub(super) fn read(&mut self, node: u64, at: usize, length: usize) -> Result<&[u8], Errno> {
+        self.node(node)?;
+        if let Some(How::Error(errno)) = self.meet_fault(Call::Read, node, length) {
+            return Err(errno);
+        }
+        let live = &self.node(node)?.live;
+        let start = at.min(live.len());
+        Ok(&live[start..(start + length).min(live.len())])
+    }
+
+    /// Writes, and says how much; with `synced` the bytes are durable when this returns. Of a write that fails any part may
+    /// have been done.
+    pub(super) fn write(&mut self, node: u64, at: usize, bytes: &[u8], synced: bool) -> Result<usize, Errno> {
+        self.node(node)?;
+        let (written, failure) = match self.meet_fault(Call::Write, node, bytes.len()) {
+            None => (bytes.len(), None),
+            Some(How::Short(written)) => (written, None),
+            Some(How::Error(errno)) => (self.random.below(bytes.len() + 1), Some(errno)),
+        };
+        self.put(node, at, &bytes[..written], synced && failure.is_none())?;
+        failure.map_or(Ok(written), Err)
+    }
+
+    fn put(&mut self, node: u64, at: usize, bytes: &[u8], synced: bool) -> Result<(), Errno> {
         let lies = self.lies;
         self.counts.writes += 1;
         self.counts.synced_writes += usize::from(synced);
@@ -163,6 +217,8 @@ impl Disk {
         let node = self.node_mut(node)?;
         put(&mut node.live, at, bytes);
         if synced && !lies {
+            node.settle_lengths();
+            node.forget_pending(at, at + bytes.len());
             put(&mut node.durable, at, bytes);
         } else {
             node.pending.push(Change::Write { at, bytes: bytes.to_vec() });
@@ -180,6 +236,10 @@ impl Disk {
     pub(super) fn sync(&mut self, node: u64) -> Result<(), Errno> {
         self.node(node)?;
         self.counts.syncs += 1;
+        if let Some(How::Error(errno)) = self.meet_fault(Call::Sync, node, 0) {
+            self.forget_dirty(node);
+            return Err(errno);
+        }
         if self.lies {
             return Ok(());
         }
@@ -193,6 +253,13 @@ impl Disk {
             apply(&mut node.durable, &change);
         }
         Ok(())
+    }
+
+    /// As Linux does after a failed sync: what could not be written counts as clean, and the next sync says nothing of it.
+    fn forget_dirty(&mut self, node: u64) {
+        if let Some(node) = self.nodes.get_mut(&node) {
+            node.pending.clear();
+        }
     }
 
     fn settle_names_in(&mut self, directory: u64) {
@@ -244,6 +311,41 @@ impl Disk {
             }
             node.live.clone_from(&node.durable);
         }
+    }
+}
+
+impl Node {
+    /// A synced write carries the file's length, and so all changes of it before.
+    fn settle_lengths(&mut self) {
+        let mut writes = Vec::new();
+        for change in std::mem::take(&mut self.pending) {
+            match change {
+                Change::Write { .. } => writes.push(change),
+                Change::Length(length) => {
+                    self.durable.resize(length, 0);
+                    writes = writes.into_iter().flat_map(|write| write.without(length, usize::MAX)).collect();
+                }
+            }
+        }
+        self.pending = writes;
+    }
+
+    /// What was written there before is not to come over what is durable now.
+    fn forget_pending(&mut self, from: usize, to: usize) {
+        let pending = std::mem::take(&mut self.pending);
+        self.pending = pending.into_iter().flat_map(|change| change.without(from, to)).collect();
+    }
+}
+
+impl Change {
+    /// What is left of a write outside of a range.
+    fn without(self, from: usize, to: usize) -> Vec<Self> {
+        let Self::Write { at, bytes } = self else { return vec![self] };
+        let end = at + bytes.len();
+        let piece = |from: usize, to: usize| {
+            (from < to).then(|| Self::Write { at: from, bytes: bytes[from - at..to - at].to_vec() })
+        };
+        [piece(at, end.min(from)), piece(at.max(to), end)].into_iter().flatten().collect()
     }
 }
 

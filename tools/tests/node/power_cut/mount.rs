@@ -173,12 +173,8 @@ impl Filesystem for Mounted {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        match self.disk().node(ino.0) {
-            Ok(node) => {
-                let start = (offset as usize).min(node.live.len());
-                let end = (start + size as usize).min(node.live.len());
-                reply.data(&node.live[start..end]);
-            }
+        match self.disk().read(ino.0, offset as usize, size as usize) {
+            Ok(bytes) => reply.data(bytes),
             Err(error) => reply.error(errno(error)),
         }
     }
@@ -198,7 +194,7 @@ impl Filesystem for Mounted {
         // O_SYNC includes O_DSYNC.
         let synced = flags.0 & libc::O_DSYNC != 0;
         match self.disk().write(ino.0, offset as usize, data, synced) {
-            Ok(()) => reply.written(data.len() as u32),
+            Ok(written) => reply.written(written as u32),
             Err(error) => reply.error(errno(error)),
         }
     }

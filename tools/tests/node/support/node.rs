@@ -195,6 +195,12 @@ impl Node {
         (status, self.launch.clone())
     }
 
+    /// Waits until it has ended by itself.
+    #[track_caller]
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        eventually("the node ends", || self.child.try_wait().expect("it was started"))
+    }
+
     #[track_caller]
     pub(crate) fn assert_running(&mut self) {
         let ended = self.child.try_wait().expect("it was started");
