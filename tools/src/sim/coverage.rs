@@ -1,4 +1,4 @@
-//! Which faults came about and which of recovery's branches were taken, over all lives of the process: a simulation that
+//! Which faults came about, what was seen of compaction and which of recovery's branches were taken, over all lives of the process: a simulation that
 //! never comes somewhere proves nothing about it.
 
 use std::fmt::Write as _;
@@ -15,7 +15,7 @@ pub const COMPLETE_FROM_SEEDS: u64 = 1000;
 const RARE: [Branch; 3] = [Branch::SoundIndex, Branch::IndexMadeAnew, Branch::IndexCompleted];
 
 /// Every kind of fault with how often it came about.
-fn faults(totals: &Totals) -> [(&'static str, u64); 26] {
+fn faults(totals: &Totals) -> [(&'static str, u64); 27] {
     [
         ("power cut", totals.power_cuts),
         ("power cut during recovery", totals.recoveries_cut),
@@ -43,15 +43,30 @@ fn faults(totals: &Totals) -> [(&'static str, u64); 26] {
         ("network split", totals.splits),
         ("short sends, split and failed receives, failed accepts", totals.rough_lives),
         ("client fallen silent", totals.silences),
+        ("compacted segment beside what it replaces at the end", totals.swaps_ended),
     ]
 }
 
-/// The counts of both, a line each.
+/// What readers of compacted topics saw of compaction.
+fn compaction(totals: &Totals) -> [(&'static str, u64); 4] {
+    [
+        ("compacted topic read whole", totals.kept_readings),
+        ("record gone for a later one of its key", totals.kept_records_gone),
+        ("tombstone gone", totals.kept_tombstones_gone),
+        ("cleanup.policy changed", totals.kept_policies),
+    ]
+}
+
+/// The counts of all that, a line each.
 #[must_use]
 pub fn report(totals: &Totals) -> String {
     let mut report = String::from("faults that came about:\n");
     for (fault, count) in faults(totals) {
         writeln!(report, "  {count:>10}  {fault}").expect("a string takes everything");
+    }
+    report.push_str("what was seen of compaction:\n");
+    for (sight, count) in compaction(totals) {
+        writeln!(report, "  {count:>10}  {sight}").expect("a string takes everything");
     }
     report.push_str("branches that recovery took:\n");
     for branch in Branch::ALL {
@@ -63,7 +78,8 @@ pub fn report(totals: &Totals) -> String {
 /// What was never reached.
 #[must_use]
 pub fn unreached(totals: &Totals) -> Vec<&'static str> {
-    let faults = faults(totals).into_iter().filter(|(_, count)| *count == 0).map(|(fault, _)| fault);
+    let all = faults(totals).into_iter().chain(compaction(totals));
+    let faults = all.filter(|(_, count)| *count == 0).map(|(fault, _)| fault);
     let is_missed = |branch: &&Branch| branch.reached() == 0 && !RARE.contains(branch);
     let branches = Branch::ALL.iter().filter(is_missed).map(|branch| branch.what());
     faults.chain(branches).collect()

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use storage::simulated::{Disk, Faults, Latency, Random};
 
-use super::client::{Admin, Auditor, Client, Committer, Consumer, Env, Limiter, Member, Producer};
+use super::client::{Admin, Auditor, Client, Committer, Consumer, Env, Keeper, Limiter, Member, Producer};
 use super::machine::Machine;
 use super::model::Model;
 use super::reduction::Reduction;
@@ -385,6 +385,9 @@ fn clients(scenario: &Scenario, random: &mut Random) -> Vec<Box<dyn Client>> {
     }
     if scenario.has_quotas {
         clients.push(Box::new(Limiter::new(cuts, random.fork())));
+    }
+    if scenario.has_keeper {
+        clients.push(Box::new(Keeper::new(cuts, random.fork())));
     }
     clients
 }

@@ -11,8 +11,8 @@
 //! ```
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
-use std::path::Path;
+use std::collections::{BTreeSet, VecDeque};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -45,6 +45,9 @@ const SHARDS_MAX: u64 = 4;
 const STOP_TURNS_MAX: u64 = 1_000_000;
 /// Changing calls after which a recovery that is cut short ends, at the most.
 const RECOVERY_CALLS_MAX: u64 = 60;
+
+/// Where a data directory has its logs.
+const LOGS: &str = "logs";
 
 /// Requests of more than this are received straight into their buffers.
 const DIRECT_BYTES_MIN: usize = 2 << 10;
@@ -216,14 +219,8 @@ impl Machine {
     pub(super) fn decay_index(&mut self) -> bool {
         let disk = Rc::clone(&self.world.disks[self.random.index(self.world.disks.len())]);
         let blocking = Blocking::new(Rc::clone(&disk));
-        let logs = Path::new("logs");
-        let list = |path: &Path| blocking.list(path).unwrap_or_default();
-        let mut indexes = Vec::new();
-        for log in list(logs) {
-            let directory = logs.join(&log.name);
-            let names = list(&directory).into_iter().filter(|file| file.name.ends_with(".skein-index"));
-            indexes.extend(names.map(|file| directory.join(&file.name)));
-        }
+        let mut indexes = files_of_logs(&blocking);
+        indexes.retain(|path| path.extension().is_some_and(|extension| extension == "skein-index"));
         let Some(path) = indexes.get(self.random.index(indexes.len().max(1))) else { return false };
         let length = blocking.length(path).ok().flatten().unwrap_or(0);
         length > 0 && disk.borrow_mut().corrupt(path, self.random.below(length)).is_ok()
@@ -235,6 +232,7 @@ impl Machine {
         if end == End::Stop {
             self.stop(trace, totals);
         }
+        totals.swaps_ended += u64::from(self.has_swap_under_way());
         self.has_halted = false;
         let node = self.node.take().expect("a node runs");
         for running in node.shards {
@@ -255,6 +253,18 @@ impl Machine {
                 self.world.disks.iter().for_each(|disk| disk.borrow_mut().close_all());
             }
         }
+    }
+
+    /// Whether a compacted segment and one that it replaces are on a disk.
+    fn has_swap_under_way(&self) -> bool {
+        self.world.disks.iter().any(|disk| {
+            // The number of a segment's file behind its offset, if it has one, counts how often it was compacted.
+            let files = files_of_logs(&Blocking::new(Rc::clone(disk)));
+            let is_segment = |path: &&PathBuf| path.extension().is_some_and(|extension| extension == "log");
+            let offset = |path: &Path| Some(path.file_name()?.to_str()?.split('.').next()?.to_owned());
+            let mut segments = BTreeSet::new();
+            files.iter().filter(is_segment).any(|path| !segments.insert((path.parent(), offset(path))))
+        })
     }
 
     /// What all disks have seen together.
@@ -401,6 +411,17 @@ impl Node {
         let mail = self.mail.iter().filter_map(|to| to[shard].front().map(|(at, _)| *at)).min();
         [running.driver.next_at_ns(), running.wake_at_ns, mail].into_iter().flatten().min()
     }
+}
+
+/// The paths of all files of logs on a disk.
+fn files_of_logs(disk: &Blocking) -> Vec<PathBuf> {
+    let list = |path: &Path| disk.list(path).unwrap_or_default();
+    let mut files = Vec::new();
+    for log in list(Path::new(LOGS)) {
+        let directory = Path::new(LOGS).join(&log.name);
+        files.extend(list(&directory).into_iter().map(|file| directory.join(file.name)));
+    }
+    files
 }
 
 /// A number that tells completions apart.

@@ -10,7 +10,7 @@
 //! | [`scenario`] | what a seed draws: clients, ends, faults |
 //! | `life` | one seed, from the first start to the audit |
 //! | `machine` | clock, disk and network, and the shards of the node that runs on them |
-//! | `client` | producers, consumers, committers, an administrator, an auditor; they speak the real protocol |
+//! | `client` | producers, consumers, committers, an administrator, a keeper of a compacted topic, an auditor; they speak the real protocol |
 //! | `model` | what has been promised: every answer is held against it |
 //! | [`reduction`] | the shortest life that still fails |
 //! | [`coverage`] | which faults and branches of recovery were reached |
@@ -18,7 +18,8 @@
 //!
 //! What is checked: acknowledged records are there after any end, with their bytes, once, in the order of their producer,
 //! at dense offsets; so are topics, configurations, committed offsets; producer ids are given once; a batch sent again is
-//! recognised across restarts; the high watermark goes back for nobody; what was read once is never lost.
+//! recognised across restarts; the high watermark goes back for nobody; what was read once is never lost. Of a compacted topic
+//! the last record of each key is there, at its offset, and a tombstone for as long as what it deletes may be seen.
 
 mod client;
 pub mod coverage;

@@ -134,6 +134,8 @@ struct Group {
 #[derive(Debug, Default)]
 pub(super) struct Model {
     topics: Vec<Topic>,
+    /// A compacted topic is its keeper's, who alone knows what is in it.
+    kept: Option<String>,
     batches: Vec<Sent>,
     by_fingerprint: BTreeMap<Fingerprint, BatchNumber>,
     commits: BTreeMap<(String, Place), Commit>,
@@ -149,6 +151,16 @@ impl Model {
         let partitions = (0..partitions).map(|_| Partition::default()).collect();
         self.topics.push(Topic { name, id: Uuid::default(), existence: Existence::Asked, settings, partitions });
         TopicNumber(self.topics.len() - 1)
+    }
+
+    /// Somebody asks for a compacted topic, to use it alone.
+    pub(super) fn note_kept(&mut self, name: &str) {
+        self.kept = Some(name.to_owned());
+    }
+
+    /// Whether it is such a topic.
+    pub(super) fn is_kept(&self, name: &str) -> bool {
+        self.kept.as_deref() == Some(name)
     }
 
     pub(super) fn topics(&self) -> impl Iterator<Item = (TopicNumber, &Topic)> {

@@ -25,6 +25,8 @@ pub struct Scenario {
     pub members: Vec<u32>,
     /// Quotas of clients come and go.
     pub has_quotas: bool,
+    /// Somebody has a compacted topic.
+    pub has_keeper: bool,
     /// Connections cut, per million requests.
     pub cuts_per_million: u32,
     /// How sockets behave.
@@ -120,6 +122,7 @@ impl Scenario {
         let members = self.members.iter().enumerate();
         names.extend(members.flat_map(|(group, &count)| (0..count).map(move |_| format!("member of group {group}"))));
         names.extend(self.has_quotas.then(|| "setter of quotas".to_owned()));
+        names.extend(self.has_keeper.then(|| "keeper of a compacted topic".to_owned()));
         names
     }
 
@@ -135,6 +138,7 @@ impl Scenario {
             committers: random.between(1, 2) as u32,
             members: (0..random.between(1, 2)).map(|_| random.between(1, 3) as u32).collect(),
             has_quotas: random.index(3) == 0,
+            has_keeper: random.index(2) == 0,
             cuts_per_million: if rough { 10_000 } else { 0 },
             is_rough: rough,
             weather: if rough { Weather::ROUGH } else { Weather::CALM },

@@ -54,6 +54,18 @@ totals! {
     quotas_set,
     /// Answers that told a client to wait.
     throttled,
+    /// Records acknowledged in compacted topics.
+    kept_records,
+    /// Times a compacted topic was read whole.
+    kept_readings,
+    /// Records that were missing then because later ones have their keys.
+    kept_records_gone,
+    /// Tombstones that were missing then.
+    kept_tombstones_gone,
+    /// Times a compacted topic changed its `cleanup.policy`.
+    kept_policies,
+    /// Ends of a node that left a compacted segment beside those that it replaces.
+    swaps_ended,
     /// Power cuts.
     power_cuts,
     /// Killed processes.
@@ -153,6 +165,16 @@ impl fmt::Display for Totals {
             self.assignments, self.rebalances, self.silences
         )?;
         writeln!(f, "{} quotas set or taken back, {} answers throttled", self.quotas_set, self.throttled)?;
+        writeln!(
+            f,
+            "{} records acknowledged in compacted topics, which were read whole {} times, {} records and {} tombstones \
+             gone; {} changes of their policy",
+            self.kept_records,
+            self.kept_readings,
+            self.kept_records_gone,
+            self.kept_tombstones_gone,
+            self.kept_policies
+        )?;
         writeln!(
             f,
             "{} power cuts, {} kills, {} clean stops, {} recoveries cut short, {} starts, {} with another number of shards",
