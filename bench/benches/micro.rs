@@ -1,5 +1,7 @@
 //! What single steps of the hot path cost: `cargo bench -p bench`.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use divan::counter::BytesCount;
@@ -12,8 +14,12 @@ use storage::batch::{HEADER_BYTES, TimestampType, copy_with_crc};
 use storage::builder::{BatchBuilder, NewRecord, Options};
 use storage::compression::Codec;
 use storage::index::{Index, MaxTimestamp, Placed};
+use storage::io::{Completion, Request};
+use storage::recovery::{Identity, recover};
+use storage::simulated::{Blocking, Disk, Faults, Owner, Random};
+use storage::store::{Append, Origin, Store};
 use storage::validate::{Rules, Writer, validate};
-use storage::{compression, validate as validation};
+use storage::{LogConfig, LogId, Now, Slot, compression, validate as validation};
 
 /// Bytes of batches: one small record, a default producer's batch, a large one.
 const BATCHES: [usize; 3] = [170, 16 << 10, 1 << 20];
@@ -146,6 +152,64 @@ fn look_up_offset(bencher: Bencher<'_, '_>, entries: i64) {
         offset = (offset + 7_919) % entries;
         index.lookup_offset(black_box(offset))
     });
+}
+
+/// A log on a disk of memory.
+struct Appending {
+    store: Store,
+    slot: Slot,
+    disk: Rc<RefCell<Disk>>,
+    now: Now,
+}
+
+impl Appending {
+    fn new() -> Self {
+        let disk = Rc::new(RefCell::new(Disk::new(Random::new(1), Faults::NONE)));
+        let identity = Identity { directory_id: [1; 16], node: [1; 16], cluster_id: b"bench".to_vec() };
+        let blocking = Blocking::new(Rc::clone(&disk));
+        let recovered = recover(&blocking, &identity).expect("an empty disk");
+        let options = storage::store::Options { scrub_bytes_per_second: 0, ..Default::default() };
+        let mut stores = recovered.into_stores(1, |_| 0, &options).expect("an empty disk");
+        let mut store = stores.remove(0);
+        let now = Now { monotonic_ns: 0, wall_ms: 2_000 };
+        let slot = store.attach(LogId(1), "bench-0", LogConfig::default(), now);
+        let mut appending = Self { store, slot, disk, now };
+        appending.settle();
+        appending
+    }
+
+    /// Does everything that the store wants of its disk.
+    fn settle(&mut self) {
+        let mut requests = Vec::new();
+        loop {
+            self.now.monotonic_ns += 1_000;
+            self.store.step(self.now, 1 << 20);
+            self.store.requests(&mut requests);
+            if requests.is_empty() {
+                break;
+            }
+            for Request { directory, token, op } in requests.drain(..) {
+                let result = self.disk.borrow_mut().execute(Owner(0), op);
+                self.store.complete(Completion { directory, token, result }, self.now);
+            }
+        }
+        while self.store.next_event().is_some() {}
+    }
+
+    fn append(&mut self, batch: &[u8]) -> Append {
+        self.store.append(self.slot, batch, Origin::Client, 0, self.now)
+    }
+}
+
+/// Checking the header, CRC, offsets, the copy to the tail and the journal's entry; not the write.
+#[divan::bench(args = [170, 16 << 10], sample_size = 16)]
+fn append_batch(bencher: Bencher<'_, '_>, bytes: usize) {
+    let batch = batch(bytes, Codec::None);
+    let appending = RefCell::new(Appending::new());
+    bencher
+        .counter(BytesCount::new(batch.len()))
+        .with_inputs(|| appending.borrow_mut().settle())
+        .bench_local_values(|()| appending.borrow_mut().append(black_box(&batch)));
 }
 
 struct Silent;

@@ -6,7 +6,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use net::api::{create_topics, delete_topics, init_producer_id, list_offsets, metadata};
+use net::api::{create_topics, delete_topics, incremental_alter_configs, init_producer_id, list_offsets, metadata};
 use net::{ApiKey, Message, Reader, Request, RequestHeader, ResponseHeader};
 use storage::builder::{BatchBuilder, NewRecord, Options};
 
@@ -30,9 +30,14 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 const CREATE_TOPICS_VERSION: i16 = 7;
 const DELETE_TOPICS_VERSION: i16 = 5;
+const ALTER_CONFIGS_VERSION: i16 = 1;
 const METADATA_VERSION: i16 = 9;
 const LIST_OFFSETS_VERSION: i16 = 7;
 const INIT_PRODUCER_ID_VERSION: i16 = 4;
+
+/// Kafka's numbers of a resource that is a topic, and of setting a configuration.
+const TOPIC_RESOURCE: i8 = 2;
+const SET: i8 = 0;
 
 const UNKNOWN_TOPIC: i16 = 3;
 const TOPIC_ALREADY_EXISTS: i16 = 36;
@@ -113,6 +118,32 @@ impl Admin {
         match response.responses.first().map_or(0, |topic| topic.error_code) {
             0 | UNKNOWN_TOPIC => Ok(()),
             code => Err(Error::Refused { api: ApiKey::DeleteTopics, code }),
+        }
+    }
+
+    /// Sets configurations of a topic.
+    ///
+    /// # Errors
+    /// If the broker refuses.
+    pub fn alter_topic(&mut self, name: &str, configs: &[(&str, &str)]) -> Result<(), Error> {
+        let config = |&(name, value): &(&str, &str)| incremental_alter_configs::RequestResourcesConfigs {
+            name: name.to_owned().into(),
+            config_operation: SET,
+            value: Some(value.to_owned().into()),
+        };
+        let request = incremental_alter_configs::Request {
+            resources: vec![incremental_alter_configs::RequestResources {
+                resource_type: TOPIC_RESOURCE,
+                resource_name: name.to_owned().into(),
+                configs: configs.iter().map(config).collect(),
+            }],
+            validate_only: false,
+        };
+        let frame = self.call(&request, ALTER_CONFIGS_VERSION)?;
+        let response: incremental_alter_configs::Response<'_> = decode(&frame, ALTER_CONFIGS_VERSION)?;
+        match response.responses.first().map_or(0, |topic| topic.error_code) {
+            0 => Ok(()),
+            code => Err(Error::Refused { api: ApiKey::IncrementalAlterConfigs, code }),
         }
     }
 

@@ -9,15 +9,23 @@
 //!
 //! - [`Scenario`]: what is measured, as data; [`Contestant`], [`Lane`]: between whom
 //! - [`run`]: measures; [`Results`]: what came of it, which `page` shows and `diff` compares
+//! - [`targets`]: what it was to be, and whether it is
 
+mod compaction;
 mod contestant;
+mod crossing;
+mod drained;
 mod floors;
 mod footprint;
 mod results;
 mod runner;
 mod scenario;
+mod servers;
+mod targets;
 
+pub use self::compaction::measure as compaction;
 pub use self::contestant::{Contestant, LANES, Lane, ServerKind};
-pub use self::results::{Footprint, Metrics, Point, Results, ScenarioResults, Series, Step, Sweep, SweepResults};
-pub use self::runner::{Other, Settings, run};
-pub use self::scenario::{Scenario, scenarios};
+pub use self::results::{ECHO, Footprint, Metrics, Point, Results, ScenarioResults, Series, Step, Sweep, SweepResults};
+pub use self::runner::{Observer, Other, Settings, run};
+pub use self::scenario::{Entry, Scenario, Who, scenarios};
+pub use self::targets::{Target, targets};

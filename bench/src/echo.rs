@@ -13,7 +13,11 @@ use broker::turn::{Next, Now, Turn};
 use broker::{listen, pump};
 use bytes::Bytes;
 use net::ops::{ConnectionId, Event, ListenerId, Op, Part, ReceiveEnd, Send};
+use storage::batch::{HEADER_BYTES, copy_with_crc};
 use storage::buffer::Slice;
+
+/// Bytes that are copied to in turn: more than the caches have, as a broker's memory.
+const COPY_BYTES: usize = 64 << 20;
 
 /// The most answers that one send carries.
 const ANSWERS_PER_SEND: usize = 1024;
@@ -27,6 +31,8 @@ pub struct Sizes {
     pub request: usize,
     /// Of its answer; at least 1.
     pub response: usize,
+    /// Whether all that comes in is copied and checksummed in one pass, as a broker has to.
+    pub digests: bool,
 }
 
 /// Serves on 127.0.0.1 with the pump that carries a broker's shard, until the process ends.
@@ -83,6 +89,9 @@ pub struct Echo {
     sizes: Sizes,
     /// As many answers as one send may carry.
     answers: Bytes,
+    /// Where what comes in is copied to, and how much of it is taken.
+    copy: Vec<u8>,
+    copied: usize,
     connections: Vec<Option<Connection>>,
     /// Connections that have come to owe an answer in this turn, and may send.
     due: Vec<ConnectionId>,
@@ -98,6 +107,8 @@ impl Echo {
         Self {
             sizes,
             answers: Bytes::from(vec![7; sizes.response * ANSWERS_PER_SEND]),
+            copy: if sizes.digests { vec![0; COPY_BYTES] } else { Vec::new() },
+            copied: 0,
             connections: Vec::new(),
             due: Vec::new(),
             ops: Ops::default(),
@@ -130,6 +141,19 @@ impl Echo {
         if !was_due && connection.owed > 0 {
             self.due.push(id);
         }
+    }
+
+    /// Copies and checksums in one pass.
+    fn digest(&mut self, data: &[u8]) {
+        if data.len() < HEADER_BYTES || data.len() > COPY_BYTES {
+            return;
+        }
+        if self.copied + data.len() > COPY_BYTES {
+            self.copied = 0;
+        }
+        let target = &mut self.copy[self.copied..self.copied + data.len()];
+        std::hint::black_box(copy_with_crc(target, data));
+        self.copied += data.len();
     }
 
     fn sent(&mut self, mut send: Send<Slice>, result: Result<usize, i32>) {
@@ -165,7 +189,12 @@ impl Echo {
                 self.ops.net.extend([Op::Adopt { connection, socket }, Op::Receive { connection }]);
             }
             Event::AcceptEnded { listener, .. } => self.ops.net.push(Op::Accept { listener }),
-            Event::Received { connection, data } => self.received(connection, data.len()),
+            Event::Received { connection, data } => {
+                if self.sizes.digests {
+                    self.digest(data);
+                }
+                self.received(connection, data.len());
+            }
             Event::ReceiveEnded { connection, end: ReceiveEnd::Rearm } => {
                 self.ops.net.push(Op::Receive { connection });
             }
@@ -237,7 +266,7 @@ mod tests {
         let address = listener.local_addr().expect("bound");
         let config =
             pump::Config { directories: vec![Some(PathBuf::from("."))], listeners: vec![listener], cores: Vec::new() };
-        let sizes = Sizes { request: 10, response: 3 };
+        let sizes = Sizes { request: 10, response: 3, digests: true };
         let node = pump::start(config, vec![move || Echo::new(sizes)]).expect("a ring");
         let mut client = TcpStream::connect(address).expect("served");
         let mut answers = [0; 3 * 2000];

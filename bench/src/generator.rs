@@ -25,6 +25,6 @@ mod socket;
 mod tally;
 mod thread;
 
-pub use self::run::{Target, echo_sizes, run};
+pub use self::run::{Target, echo_sizes, prepare, run};
 pub(crate) use self::tally::latency;
 pub use self::tally::{Interval, Latency, Outcome, Reads};

@@ -1,23 +1,15 @@
-//! The machine: what it is, what its disk counts, and how long its disk takes to sync.
+//! The machine: what it is, and what its processors and its disk count.
 
-use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
-
 use crate::error::Error;
-
-/// What a direct write is a multiple of.
-const BLOCK_BYTES: usize = 4096;
 
 /// Unit of the block layer's counters.
 const SECTOR_BYTES: u64 = 512;
-
-/// Blocks that are written and synced in turn: 4 MiB of them.
-const BLOCKS: u64 = 1024;
 
 /// Facts that figures depend on, each with its name.
 #[must_use]
@@ -149,86 +141,6 @@ impl Processors {
     pub fn stolen_since(self, earlier: Self) -> f64 {
         let all = self.all.saturating_sub(earlier.all).max(1);
         self.stolen.saturating_sub(earlier.stolen) as f64 / all as f64
-    }
-}
-
-#[repr(align(4096))]
-struct Block([u8; BLOCK_BYTES]);
-
-/// Bytes of a write that shows bandwidth.
-const LARGE_BYTES: usize = 1 << 20;
-
-const _: () = assert!((BLOCKS as usize * BLOCK_BYTES).is_multiple_of(LARGE_BYTES));
-
-#[repr(align(4096))]
-struct Large([u8; LARGE_BYTES]);
-
-/// A file of zeros whose blocks are overwritten: each write is on the device when it returns.
-#[derive(Debug)]
-pub struct SyncProbe {
-    path: PathBuf,
-    file: File,
-}
-
-impl SyncProbe {
-    /// Makes the file in the directory.
-    ///
-    /// # Errors
-    /// If the file system refuses direct writes.
-    pub fn new(directory: &Path) -> Result<Self, Error> {
-        let path = directory.join("sync-probe");
-        let make = || {
-            fs::write(&path, vec![0; BLOCK_BYTES * BLOCKS as usize])?;
-            File::open(&path)?.sync_all()?;
-            // A direct write to a file opened with O_DSYNC is what the journal's write with RWF_DSYNC is.
-            OpenOptions::new().write(true).custom_flags(libc::O_DIRECT | libc::O_DSYNC).open(&path)
-        };
-        let file = make().map_err(Error::system("write a file directly to the disk"))?;
-        Ok(Self { path, file })
-    }
-
-    /// Overwrites all of the file again and again for so long, in writes of 1 MiB; gives back MiB a second.
-    ///
-    /// # Errors
-    /// If the disk fails.
-    pub fn bandwidth(&self, duration: Duration) -> Result<f64, Error> {
-        let large = Box::new(Large([0xA5; LARGE_BYTES]));
-        let start = Instant::now();
-        let mut bytes = 0;
-        while start.elapsed() < duration {
-            let position = bytes % (BLOCKS * BLOCK_BYTES as u64);
-            self.file.write_all_at(&large.0, position).map_err(Error::system("write to the disk"))?;
-            bytes += LARGE_BYTES as u64;
-        }
-        Ok(bytes as f64 / f64::from(1 << 20) / start.elapsed().as_secs_f64())
-    }
-
-    /// Overwrites 4 KiB at a time for so long, at this rate; gives back how long each took, in ns.
-    ///
-    /// # Errors
-    /// If the disk fails.
-    pub fn measure(&self, per_second: f64, duration: Duration) -> Result<Histogram<u64>, Error> {
-        let block = Block([0xA5; BLOCK_BYTES]);
-        let mut histogram = Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("possible bounds");
-        let start = Instant::now();
-        for number in 0..(duration.as_secs_f64() * per_second) as u64 {
-            let due = start + Duration::from_secs_f64(number as f64 / per_second);
-            while Instant::now() < due {
-                std::hint::spin_loop();
-            }
-            let before = Instant::now();
-            let position = number % BLOCKS * BLOCK_BYTES as u64;
-            self.file.write_all_at(&block.0, position).map_err(Error::system("write to the disk"))?;
-            histogram.saturating_record(before.elapsed().as_nanos() as u64);
-        }
-        Ok(histogram)
-    }
-}
-
-impl Drop for SyncProbe {
-    fn drop(&mut self) {
-        // What is left is 4 MiB in a directory that its owner removes.
-        let _ = fs::remove_file(&self.path);
     }
 }
 

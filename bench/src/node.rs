@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use crate::echo::Sizes;
 use crate::error::Error;
+use crate::process;
 
-/// How long a node may take to be ready.
-const READY_WAIT: Duration = Duration::from_secs(60);
+/// How long a server may take to be ready: a JVM with 10,000 partitions needs most of a minute.
+const READY_WAIT: Duration = Duration::from_secs(240);
 
 /// Between two tries to connect.
 const CONNECT_PAUSE: Duration = Duration::from_millis(2);
@@ -40,11 +41,28 @@ impl Server {
     /// # Errors
     /// If it does not become ready; with what it said.
     pub fn node(program: &Path, data: &Path, cores: &[usize], properties: &[String]) -> Result<Self, Error> {
+        let arguments: Vec<String> =
+            properties.iter().flat_map(|property| ["--set".to_owned(), property.clone()]).collect();
+        Self::start_node(program, data, cores, &arguments)
+    }
+
+    /// The same with an admin endpoint, whose address is given back.
+    ///
+    /// # Errors
+    /// As [`Self::node`].
+    pub fn node_with_metrics(program: &Path, data: &Path, cores: &[usize]) -> Result<(Self, SocketAddr), Error> {
+        let port = free_port().map_err(Error::system("find a free port"))?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let server = Self::start_node(program, data, cores, &["--admin".to_owned(), address.to_string()])?;
+        Ok((server, address))
+    }
+
+    fn start_node(program: &Path, data: &Path, cores: &[usize], arguments: &[String]) -> Result<Self, Error> {
         let mut command = pinned(cores);
         command.arg(program);
         command.args(["start", "--listen", "127.0.0.1:0", "--shards", &cores.len().to_string()]);
         command.args(["--log", "warn", "--data"]).arg(data);
-        command.args(properties.iter().flat_map(|property| ["--set", property]));
+        command.args(arguments);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let started = Instant::now();
         let mut child = command.spawn().map_err(Error::system(format!("start {}", program.display())))?;
@@ -120,10 +138,17 @@ impl Server {
         command.arg(program).args(["bench", "echo", "--port", &port.to_string(), "--core", &core.to_string()]);
         command.args(["--request-bytes", &sizes.request.to_string()]);
         command.args(["--response-bytes", &sizes.response.to_string()]);
+        command.args(sizes.digests.then_some("--digest"));
         let started = Instant::now();
         let child = command.spawn().map_err(Error::system(format!("start {}", program.display())))?;
         let server = Self { child, address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), started };
         crate::admin::Admin::connect(server.address).map(|_| server)
+    }
+
+    /// Whether it has ended by itself.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        !process::is_alive(self.pid())
     }
 
     /// The process.

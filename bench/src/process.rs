@@ -72,6 +72,13 @@ pub fn cpu_time(pid: u32) -> Result<Duration, Error> {
     Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
 }
 
+/// Whether the process runs, or could: not if it has ended and only waits to be asked for its status.
+#[must_use]
+pub fn is_alive(pid: u32) -> bool {
+    let state = read(pid, "stat").ok().and_then(|stat| stat.rsplit_once(") ")?.1.chars().next());
+    state.is_some_and(|state| state != 'Z' && state != 'X')
+}
+
 /// Resident memory, in bytes.
 ///
 /// # Errors
@@ -114,6 +121,7 @@ mod tests {
     fn the_kernel_knows_this_process() {
         let pid = std::process::id();
         assert!(resident_bytes(pid).expect("itself") > 100_000);
+        assert!(is_alive(pid) && !is_alive(u32::MAX));
         let before = cpu_time(pid).expect("itself");
         while cpu_time(pid).expect("itself") == before {
             std::hint::spin_loop();

@@ -145,6 +145,9 @@ pub struct Produce {
     pub acks: Acks,
     /// Whether batches carry a producer id and sequences.
     pub idempotent: bool,
+    /// Has each producer write to one partition only: its own number and this, counted around. Without it each goes
+    /// to all partitions in turn.
+    pub own_partition: Option<u32>,
 }
 
 /// Who has to have a record before it is acknowledged.
@@ -265,6 +268,7 @@ impl Default for Produce {
             codec: Codec::None,
             acks: Acks::All,
             idempotent: false,
+            own_partition: None,
         }
     }
 }
@@ -351,6 +355,9 @@ impl Workload {
         }
         if !(is_positive(self.time.seconds) && self.time.warm_up_s.is_finite() && self.time.warm_up_s >= 0.0) {
             return wrong("a measurement lasts longer than 0 s, and its warm-up no less than 0 s");
+        }
+        if produce.own_partition.is_some() && self.records.keys != Keys::None {
+            return wrong("a record with a key goes to the key's partition, not to the producer's own");
         }
         if produce.linger_ms.is_some_and(|linger| !(linger.is_finite() && linger >= 0.0)) {
             return wrong("records linger 0 ms or longer");

@@ -50,6 +50,12 @@ pub const LANES: [Lane; 3] = [
 ];
 
 impl Contestant {
+    /// Whether it acknowledges only what is on the disk.
+    #[must_use]
+    pub fn is_durable(&self) -> bool {
+        self.id.ends_with("-durable")
+    }
+
     fn new(id: &str, title: &str, server: ServerKind, config: Option<(&str, &str)>) -> Self {
         let topic_configs = config.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         Self { id: id.to_owned(), title: title.to_owned(), server, topic_configs }

@@ -25,6 +25,10 @@ const TOPIC: &str = "footprint";
 pub(super) fn measure(settings: &Settings, kind: &ServerKind, footprint: &mut Footprint) -> Result<(), Error> {
     let scratch = Scratch::new(&settings.directory, "skein-bench-footprint")?;
     settings.prepare(kind, scratch.path())?;
+    if *kind == ServerKind::Skein {
+        let bytes = std::fs::metadata(&settings.program).map_err(Error::system("look at this program"))?.len();
+        footprint.metrics.insert("binary_mb".to_owned(), vec![bytes as f64 / 1e6]);
+    }
     let mut add = |name: &str, value: f64| footprint.metrics.entry(name.to_owned()).or_default().push(value);
     let server = settings.start(kind, scratch.path())?;
     let mut admin = Admin::connect(server.address)?;

@@ -43,6 +43,12 @@ pub struct Results {
     pub footprints: Vec<Footprint>,
     /// What the disk does by itself.
     pub disk: Metrics,
+    /// A compaction of many keys.
+    #[serde(default)]
+    pub compaction: Metrics,
+    /// How long all of it took, in seconds.
+    #[serde(default)]
+    pub took_s: f64,
 }
 
 /// One scenario.
@@ -63,8 +69,11 @@ pub struct ScenarioResults {
 /// One contestant in one scenario.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Series {
-    /// The contestant's id.
+    /// The contestant's id, or that of a load of its own.
     pub id: String,
+    /// For people.
+    #[serde(default)]
+    pub title: String,
     /// Every run's values.
     pub metrics: Metrics,
     /// Latency over all runs: quantile and µs.
@@ -164,10 +173,34 @@ impl Results {
         let found = self.contestants.iter().find(|(known, _)| known == id);
         found.map_or(if id == ECHO { "echo (floor)" } else { id }, |(_, title)| title)
     }
+
+    /// A scenario by its name.
+    #[must_use]
+    pub fn scenario(&self, name: &str) -> Option<&ScenarioResults> {
+        self.scenarios.iter().find(|scenario| scenario.name == name)
+    }
+
+    /// What the machine did beside servers and load, as the median over all runs, in percent of a CPU.
+    #[must_use]
+    pub fn other_work_percent(&self) -> Option<f64> {
+        let runs = self.scenarios.iter().flat_map(|scenario| &scenario.series);
+        let values: Vec<f64> =
+            runs.filter_map(|series| series.metrics.get("other_work_percent")).flatten().copied().collect();
+        stats::median(&values)
+    }
+
+    /// A server's footprint by its id.
+    #[must_use]
+    pub fn footprint(&self, id: &str) -> Option<&Footprint> {
+        self.footprints.iter().find(|footprint| footprint.id == id)
+    }
 }
 
+/// What the whole machine did for a request, the load included.
+const MACHINE_US: &str = "machine_all_us_per_request";
+
 /// The id of the floor's series.
-pub(super) const ECHO: &str = "echo";
+pub const ECHO: &str = "echo";
 
 impl ScenarioResults {
     /// A contestant's series.
@@ -175,9 +208,30 @@ impl ScenarioResults {
     pub fn series(&self, id: &str) -> Option<&Series> {
         self.series.iter().find(|series| series.id == id)
     }
+
+    /// Adds to each series what the machine did for a request beyond what it did for one against the echo server, the
+    /// echo server's own work left out: with a sink that costs nothing in its place, only the load would be left.
+    pub(super) fn compare_with_floor(&mut self) {
+        let sink_us = self.series(ECHO).and_then(|echo| {
+            let pairs = echo.metrics.get(MACHINE_US)?.iter().zip(echo.metrics.get("cpu_us_per_request")?);
+            stats::median(&pairs.map(|(machine, server)| machine - server).collect::<Vec<_>>())
+        });
+        let Some(sink_us) = sink_us else { return };
+        for series in &mut self.series {
+            let Some(machine) = series.metrics.get(MACHINE_US) else { continue };
+            let above = machine.iter().map(|machine| machine - sink_us).collect();
+            series.metrics.insert("machine_above_sink_us".to_owned(), above);
+        }
+    }
 }
 
 impl Series {
+    /// For people: its own title, or that of its contestant.
+    #[must_use]
+    pub fn title<'a>(&'a self, results: &'a Results) -> &'a str {
+        if self.title.is_empty() { results.title(&self.id) } else { &self.title }
+    }
+
     /// Adds the values of one run; those of the first also as a timeline.
     pub(super) fn record(&mut self, outcome: &Outcome) {
         let mut add = |name: &str, value: f64| {
@@ -194,6 +248,8 @@ impl Series {
             add("cpu_us_per_request", outcome.cpu_us_per_request());
             add("cpu_s_per_gib", outcome.cpu_s_per_gib(outcome.payload_bytes));
             add("machine_us_per_request", machine_us(outcome));
+            add(MACHINE_US, outcome.machine_busy.as_secs_f64() * 1e6 / outcome.requests as f64);
+            add("load_us_per_request", outcome.load.cpu.as_secs_f64() * 1e6 / outcome.requests as f64);
             for (name, quantile) in QUANTILES {
                 add(name, outcome.latency_us(quantile));
             }
@@ -202,6 +258,12 @@ impl Series {
             add("read_mib_per_second", outcome.read_mib_per_second());
             if !written {
                 add("read_cpu_s_per_gib", outcome.cpu_s_per_gib(outcome.reads.bytes));
+            }
+            if outcome.is_cold && !written {
+                // Who has not come to the end has read all the time.
+                let length = outcome.reads.caught_up.unwrap_or(outcome.elapsed);
+                let mib = outcome.reads.bytes as f64 / f64::from(1 << 20);
+                add("cold_mib_per_second", mib / length.as_secs_f64());
             }
         }
         if outcome.checked.is_some() {
@@ -218,6 +280,13 @@ impl Series {
             // The last second may not be a whole one.
             let whole = outcome.elapsed.as_secs() as usize;
             self.timeline = outcome.intervals.iter().take(whole).map(point).collect();
+        }
+    }
+
+    /// Adds one value; what could not be computed is left out.
+    pub(super) fn add(&mut self, name: &str, value: f64) {
+        if value.is_finite() {
+            self.metrics.entry(name.to_owned()).or_default().push(value);
         }
     }
 

@@ -1,28 +1,43 @@
 //! Carries the comparison out.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::contestant::{Contestant, ServerKind};
-use super::results::{ECHO, Footprint, Results, ScenarioResults, Series, Step, Sweep, SweepResults, curve};
-use super::scenario::{Lengths, Scenario, scenarios};
-use super::{floors, footprint};
-use crate::admin::Admin;
+use super::results::{Footprint, Results, ScenarioResults, Series, Step, Sweep, SweepResults, curve};
+use super::scenario::{Entry, FULL_LOAD, Lengths, Scenario, TENTH_UNKNOWN, Who, is_slow_to_warm, scenarios};
+use super::servers::Servers;
+use super::{compaction, crossing, drained, floors, footprint};
 use crate::error::Error;
 use crate::generator::{self, Latency, Outcome, Target, latency};
 use crate::hlog::Log;
-use crate::node::{Scratch, Server};
+use crate::node::Server;
 use crate::workload::{Consume, Consumers, Produce, Rate, Records, Size, Time, Workload};
-use crate::{machine, process};
+use crate::{admin::Admin, disk, machine, process, trace};
 
 /// The share of stolen processor time from which on a run is thrown away.
 const STOLEN_MAX: f64 = 0.01;
 
-/// How often a run is repeated because of it, or because it failed, before it is kept or given up.
-const REPEATS_MAX: usize = 3;
+/// How often a run is repeated because of it before it is kept.
+const STOLEN_REPEATS_MAX: usize = 3;
+
+/// After how many failed runs a load is left out of the rest of its scenario.
+const FAILURES_MAX: usize = 2;
 
 /// How long a server that goes on is left alone before it is loaded.
-const SETTLE: Duration = Duration::from_millis(500);
+const SETTLE: Duration = Duration::from_millis(300);
+
+/// How long calls of the kernel are counted.
+const COUNTED: Duration = Duration::from_secs(1);
+
+/// What each key of a compaction takes, in seconds.
+const COMPACTED_KEY_S: f64 = 5e-6;
+
+/// What a round of footprints takes with a JVM and without, in seconds, and what the parts after it take.
+const FOOTPRINT_S: (f64, f64) = (170.0, 45.0);
+
+/// Rounds of requests that cross shards.
+const CROSSING_ROUNDS: usize = 3;
 
 /// Rounds of what takes long and varies little.
 const FOOTPRINT_ROUNDS: usize = 2;
@@ -65,6 +80,10 @@ pub struct Settings {
     pub spins: bool,
     /// Whether the parts that take minutes are left out.
     pub is_quick: bool,
+    /// When the whole has to be over: later scenarios get fewer rounds, one at least.
+    pub limit: Option<Duration>,
+    /// Distinct keys of a compaction, to be measured by itself; none if 0.
+    pub compaction_keys: u64,
     /// Only scenarios whose names have one of these in them; all, if there are none.
     pub only: Vec<String>,
     /// Now, in ms since 1970.
@@ -119,245 +138,453 @@ impl Settings {
     }
 }
 
-/// A server that runs, or waits where it was stopped.
-struct Running {
-    kind: ServerKind,
-    server: Server,
-    scratch: Scratch,
+/// What a comparison tells while it is made.
+pub trait Observer {
+    /// Takes a line for people.
+    fn say(&self, line: &str);
+    /// Takes what is known so far: nothing is lost if the rest fails.
+    fn save(&self, results: &Results, log: &Log);
 }
 
 struct Comparison<'a> {
     settings: &'a Settings,
     contestants: Vec<Contestant>,
-    servers: Vec<Running>,
+    servers: Servers<'a>,
     results: Results,
     log: Log,
-    say: &'a dyn Fn(&str),
+    observer: &'a dyn Observer,
+    started: Instant,
 }
 
-/// Compares. `say` is told what happens.
+/// Compares.
 ///
 /// # Errors
-/// If a server does not start or stop. That a contestant fails in a scenario is a result.
-pub fn run(settings: &Settings, say: &dyn Fn(&str)) -> Result<(Results, Log), Error> {
+/// If no node of skein starts. That anything else fails is a result.
+pub fn run(settings: &Settings, observer: &dyn Observer) -> Result<(), Error> {
     let others: Vec<String> = settings.others.iter().map(|other| other.name.clone()).collect();
     let contestants = Contestant::all(settings.kafka.is_some(), &others);
     let mut facts: Vec<_> =
         machine::facts(&settings.directory).into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     facts.extend(settings.facts.iter().cloned());
     let results = Results::new(settings.made.clone(), facts, &contestants, settings.pairs);
-    let mut comparison = Comparison { settings, contestants, servers: Vec::new(), results, log: Log::new(), say };
-    comparison.all()?;
-    Ok((comparison.results, comparison.log))
+    let mut comparison = Comparison {
+        settings,
+        contestants,
+        servers: Servers::new(settings),
+        results,
+        log: Log::new(),
+        observer,
+        started: Instant::now(),
+    };
+    comparison.all()
 }
 
 impl Comparison<'_> {
     fn all(&mut self) -> Result<(), Error> {
-        self.start()?;
         let Settings { warm_up_s, seconds, is_quick, .. } = *self.settings;
-        for scenario in scenarios(warm_up_s, seconds, is_quick).iter().filter(|s| self.settings.wants(s.name)) {
-            self.scenario(scenario)?;
+        let mut all = scenarios(&self.contestants, warm_up_s, seconds, is_quick);
+        all.retain(|scenario| self.settings.wants(scenario.name));
+        if !all.is_empty() || self.settings.wants("sweep") {
+            self.start()?;
+        }
+        for (index, scenario) in all.iter().enumerate() {
+            let share = self.share(&all[index..]);
+            self.scenario(scenario, share);
+            self.save();
         }
         if self.settings.wants("sweep") {
-            self.sweep()?;
+            self.sweep();
+            self.save();
         }
-        for running in std::mem::take(&mut self.servers) {
-            running.server.resume()?;
-            running.server.stop()?;
+        let stopped = self.servers.stop_all();
+        self.note("servers", stopped);
+        if self.settings.wants("disk") && self.results.disk.is_empty() {
+            let measured = floors::disk(self.settings, &mut self.results.disk);
+            self.note("disk", measured);
         }
-        for round in 0..self.settings.pairs {
-            (self.say)(&format!("disk, {} of {}", round + 1, self.settings.pairs));
-            floors::disk(self.settings, &mut self.results.disk)?;
+        if self.settings.wants("crossing") {
+            self.crossing();
+            self.save();
         }
-        if self.settings.wants("footprint") { self.footprints() } else { Ok(()) }
+        if self.settings.wants("footprint") {
+            self.footprints();
+            self.save();
+        }
+        if self.settings.wants("drained") {
+            self.drained();
+            self.save();
+        }
+        if self.settings.compaction_keys > 0 {
+            self.say("compaction");
+            let measured = compaction::measure(self.settings, &|line| self.observer.say(line));
+            self.results.compaction = self.note("compaction", measured).unwrap_or_default();
+        }
+        self.results.took_s = self.started.elapsed().as_secs_f64();
+        self.save();
+        Ok(())
+    }
+
+    fn say(&self, line: &str) {
+        self.observer.say(line);
+    }
+
+    fn save(&mut self) {
+        self.results.took_s = self.started.elapsed().as_secs_f64();
+        self.observer.save(&self.results, &self.log);
+    }
+
+    /// Notes a failure, and gives back what did not fail.
+    fn note<T>(&mut self, label: &str, result: Result<T, Error>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let failure = format!("{label}: {error}");
+                self.say(&failure);
+                self.results.failures.push(failure);
+                None
+            }
+        }
     }
 
     /// Starts all servers, warms up those that need it, and stops them where they are.
     fn start(&mut self) -> Result<(), Error> {
-        for contestant in self.contestants.clone() {
-            if self.servers.iter().any(|running| running.kind == contestant.server) {
-                continue;
+        let mut kinds = self.kinds();
+        kinds.sort_by_key(|kind| *kind != ServerKind::Skein);
+        for kind in kinds {
+            let started = self.servers.start(&kind).and_then(|server| {
+                let length = self.settings.jvm_warm_up;
+                let length = if is_slow_to_warm(&kind) { length } else { length.min(Duration::from_secs(3)) };
+                warm_up(&self.settings.target(server), length)?;
+                server.pause()
+            });
+            match started {
+                Err(error) if kind == ServerKind::Skein => return Err(error),
+                started => {
+                    self.say(&format!("{} started", title_of(&kind)));
+                    self.note(&title_of(&kind), started);
+                }
             }
-            let name = format!("skein-bench-{}", contestant.id);
-            let scratch = Scratch::new(&self.settings.directory, &name)?;
-            self.settings.prepare(&contestant.server, scratch.path())?;
-            let server = self.settings.start(&contestant.server, scratch.path())?;
-            (self.say)(&format!("{} runs on {}", title_of(&contestant.server), server.address));
-            let length = match contestant.server {
-                ServerKind::Skein => self.settings.jvm_warm_up.min(Duration::from_secs(3)),
-                ServerKind::Kafka | ServerKind::Other(_) => self.settings.jvm_warm_up,
-            };
-            warm_up(&self.settings.target(&server), length)?;
-            server.pause()?;
-            self.servers.push(Running { kind: contestant.server, server, scratch });
         }
         Ok(())
     }
 
-    fn running(&self, contestant: &Contestant) -> &Running {
-        let found = self.servers.iter().find(|running| running.kind == contestant.server);
-        found.expect("the servers of all contestants were started")
-    }
-
-    fn scenario(&mut self, scenario: &Scenario) -> Result<(), Error> {
-        let mut found = ScenarioResults {
-            name: scenario.name.to_owned(),
-            title: scenario.title.to_owned(),
-            what: scenario.what.to_owned(),
-            workload: scenario.workload.to_toml(),
-            series: Vec::new(),
-        };
-        let mut latencies: Vec<Latency> = Vec::new();
-        let mut ids: Vec<String> = self.contestants.iter().map(|contestant| contestant.id.clone()).collect();
-        ids.extend(scenario.has_floor.then(|| ECHO.to_owned()));
-        for id in &ids {
-            found.series.push(Series { id: id.clone(), ..Series::default() });
-            latencies.push(latency());
-        }
-        for round in 0..self.settings.pairs {
-            let mut order: Vec<usize> = (0..ids.len()).collect();
-            if round % 2 == 1 {
-                order.reverse();
-            }
-            for index in order {
-                let contestant = self.contestants.get(index).cloned();
-                let label = format!("{}, {} of {}, {}", scenario.name, round + 1, self.settings.pairs, ids[index]);
-                let Some(outcome) = self.measure(scenario, contestant.as_ref(), &mut found.series[index], &label)?
-                else {
-                    continue;
-                };
-                self.log.outcome(&format!("{}.{}.{round}", scenario.name, ids[index]), &outcome);
-                latencies[index] +=
-                    if outcome.checked.is_some() { &outcome.reads.end_to_end } else { &outcome.latency };
-                found.series[index].record(&outcome);
-            }
-        }
-        for (series, latency) in found.series.iter_mut().zip(&latencies) {
-            series.curve = curve(latency);
-        }
-        self.results.scenarios.push(found);
-        self.forget(scenario)
-    }
-
-    /// One run, repeated if processors were taken away or it failed; none if it goes on failing.
-    fn measure(
-        &mut self,
-        scenario: &Scenario,
-        contestant: Option<&Contestant>,
-        series: &mut Series,
-        label: &str,
-    ) -> Result<Option<Outcome>, Error> {
-        for last in (0..=REPEATS_MAX).map(|repeat| repeat == REPEATS_MAX) {
-            let outcome = match contestant {
-                None => floors::echo(self.settings, scenario),
-                Some(contestant) => self.broker(scenario, contestant, series),
-            };
-            match outcome {
-                Ok(outcome) if outcome.stolen > STOLEN_MAX && !last => {
-                    self.results.thrown_away += 1;
-                    (self.say)(&format!("{label}: {:.1} % of the CPUs stolen, again", 100.0 * outcome.stolen));
-                }
-                Ok(outcome) => {
-                    (self.say)(&format!("{label}: {}", line(&outcome)));
-                    return Ok(Some(outcome));
-                }
-                Err(error) => {
-                    (self.say)(&format!("{label}: {error}"));
-                    if last {
-                        self.results.failures.push(format!("{label}: {error}"));
-                    }
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    fn broker(&self, scenario: &Scenario, contestant: &Contestant, series: &mut Series) -> Result<Outcome, Error> {
-        let Running { server, scratch, .. } = self.running(contestant);
-        server.resume()?;
-        std::thread::sleep(SETTLE);
-        machine::drain(scratch.path())?;
-        let device_before = machine::device_written_bytes(scratch.path())?;
-        let outcome = generator::run(&workload_of(scenario, contestant), &self.settings.target(server));
-        machine::drain(scratch.path())?;
-        let device = machine::device_written_bytes(scratch.path())? - device_before;
-        let resident = process::resident_bytes(server.pid())?;
-        server.pause()?;
-        let outcome = outcome?;
-        if outcome.stolen <= STOLEN_MAX {
-            let mut add = |name: &str, value: f64| series.metrics.entry(name.to_owned()).or_default().push(value);
-            add("resident_mib", resident as f64 / f64::from(1 << 20));
-            if outcome.all_payload_bytes > 0 {
-                add("device_bytes_per_byte", device as f64 / outcome.all_payload_bytes as f64);
-            }
-        }
-        Ok(outcome)
-    }
-
-    /// Removes the scenario's topics.
-    fn forget(&self, scenario: &Scenario) -> Result<(), Error> {
-        for contestant in &self.contestants {
-            let server = &self.running(contestant).server;
-            server.resume()?;
-            Admin::connect(server.address)?.delete_topic(&workload_of(scenario, contestant).topic)?;
-            server.pause()?;
-        }
-        Ok(())
-    }
-
-    fn sweep(&mut self) -> Result<(), Error> {
-        let scenario = self.settings.lengths().sweep();
-        let mut found =
-            SweepResults { title: scenario.title.to_owned(), what: scenario.what.to_owned(), sweeps: Vec::new() };
-        for contestant in self.contestants.clone() {
-            let mut sweep = Sweep { id: contestant.id.clone(), steps: Vec::new() };
-            for &rate in &scenario.workload.rate.steps {
-                let mut step = scenario.clone();
-                step.workload.rate = Rate { records_per_second: Some(rate), ..Rate::default() };
-                let label = format!("sweep, {}, {rate} records/s", contestant.id);
-                match self.broker(&step, &contestant, &mut Series::default()) {
-                    Ok(outcome) if outcome.records_per_second() > 0.95 * rate => {
-                        (self.say)(&format!("{label}: {}", line(&outcome)));
-                        sweep.steps.push(point(&outcome));
-                    }
-                    Ok(_) | Err(_) => {
-                        (self.say)(&format!("{label}: not carried"));
-                        break;
-                    }
-                }
-            }
-            found.sweeps.push(sweep);
-        }
-        self.results.sweeps.push(found);
-        self.forget(&scenario)
-    }
-
-    fn footprints(&mut self) -> Result<(), Error> {
+    fn kinds(&self) -> Vec<ServerKind> {
         let mut kinds: Vec<ServerKind> = Vec::new();
         for contestant in &self.contestants {
             if !kinds.contains(&contestant.server) {
                 kinds.push(contestant.server.clone());
             }
         }
-        let (id, title) = (id_of, title_of);
-        let mut found: Vec<Footprint> =
-            kinds.iter().map(|kind| Footprint { id: id(kind), title: title(kind), ..Footprint::default() }).collect();
+        kinds
+    }
+
+    /// How long the first of these scenarios may take, if there is a limit: its share of what is left.
+    fn share(&self, scenarios: &[Scenario]) -> Option<Duration> {
+        let weight = |scenario: &Scenario| {
+            let each: f64 = if scenario.name == "many-partitions" { 3.0 } else { 1.0 };
+            each * scenario.entries.len() as f64
+        };
+        let all: f64 = scenarios.iter().map(weight).sum();
+        let (slow, quick) = FOOTPRINT_S;
+        let wanted = |name, seconds| if self.settings.wants(name) { seconds } else { 0.0 };
+        let scale = if self.settings.is_quick { 0.3 } else { 1.0 };
+        let later_s = wanted("footprint", scale * if self.settings.kafka.is_some() { slow } else { quick })
+            + wanted("drained", scale * 150.0)
+            + wanted("crossing", 30.0)
+            + COMPACTED_KEY_S * self.settings.compaction_keys as f64
+            + wanted("sweep", self.contestants.len() as f64 * 8.0 * (self.settings.seconds + 1.5));
+        let left = self.settings.limit?.saturating_sub(self.started.elapsed()).as_secs_f64() - later_s;
+        Some(Duration::from_secs_f64(left.max(0.0) * weight(&scenarios[0]) / all))
+    }
+
+    fn scenario(&mut self, scenario: &Scenario, share: Option<Duration>) {
+        let mut found = ScenarioResults {
+            name: scenario.name.to_owned(),
+            title: scenario.title.to_owned(),
+            what: scenario.what.to_owned(),
+            workload: scenario.entries[0].workload.to_toml(),
+            series: Vec::new(),
+        };
+        let mut latencies: Vec<Latency> = Vec::new();
+        for Entry { id, title, .. } in &scenario.entries {
+            found.series.push(Series { id: id.clone(), title: title.clone(), ..Series::default() });
+            latencies.push(latency());
+        }
+        let (start, mut failed) = (Instant::now(), vec![0; scenario.entries.len()]);
+        for round in 0..self.settings.pairs {
+            let next = start.elapsed().mul_f64((round + 1) as f64 / round.max(1) as f64);
+            if round > 0 && share.is_some_and(|share| next > share) {
+                self.say(&format!("{}: no time for more rounds", scenario.name));
+                break;
+            }
+            if scenario.probes_disk {
+                let measured = floors::disk(self.settings, &mut self.results.disk);
+                self.note("disk", measured);
+            }
+            let mut order: Vec<usize> = (0..scenario.entries.len()).collect();
+            if round % 2 == 1 {
+                order.reverse();
+            }
+            for index in order.into_iter().filter(|&index| failed[index] < FAILURES_MAX).collect::<Vec<_>>() {
+                let entry = self.paced(&scenario.entries[index]);
+                let label = format!("{}, {} of {}, {}", scenario.name, round + 1, self.settings.pairs, entry.id);
+                let measured = self.measure(scenario, &entry, &mut found.series[index], &label);
+                let Some(outcome) = self.note(&label, measured) else {
+                    failed[index] += 1;
+                    let revived = self.revive(&entry);
+                    self.note(&label, revived);
+                    continue;
+                };
+                self.log.outcome(&format!("{}.{}.{round}", scenario.name, entry.id), &outcome);
+                latencies[index] +=
+                    if outcome.checked.is_some() { &outcome.reads.end_to_end } else { &outcome.latency };
+                found.series[index].record(&outcome);
+            }
+        }
+        if scenario.is_counted {
+            for (entry, series) in scenario.entries.iter().zip(&mut found.series) {
+                let label = format!("{}, calls of the kernel, {}", scenario.name, entry.id);
+                let counted = self.count(entry, series);
+                self.note(&label, counted);
+            }
+        }
+        for (series, latency) in found.series.iter_mut().zip(&latencies) {
+            series.curve = curve(latency);
+        }
+        found.compare_with_floor();
+        self.results.scenarios.push(found);
+        for entry in &scenario.entries {
+            let forgotten = self.forget(entry);
+            self.note(scenario.name, forgotten);
+        }
+    }
+
+    /// The load at the rate that this server is to get.
+    fn paced(&self, entry: &Entry) -> Entry {
+        let mut entry = entry.clone();
+        if entry.is_tenth {
+            let full = self.results.scenarios.iter().find(|scenario| scenario.name == FULL_LOAD);
+            let who = if let Who::Echo { .. } = entry.who { "skein-durable" } else { entry.id.as_str() };
+            let carried = full.and_then(|full| full.series(who)?.median("requests_per_second"));
+            let rate = carried.map_or(TENTH_UNKNOWN, |rate| (rate / 10.0).round());
+            entry.workload.rate = Rate { records_per_second: Some(rate), ..Rate::default() };
+        }
+        entry
+    }
+
+    /// One run, repeated if processors were taken away.
+    fn measure(
+        &mut self,
+        scenario: &Scenario,
+        entry: &Entry,
+        series: &mut Series,
+        label: &str,
+    ) -> Result<Outcome, Error> {
+        for repeat in 0.. {
+            let outcome = match entry.who {
+                Who::Echo { digests } => floors::echo(self.settings, &entry.workload, digests)?,
+                Who::Contestant(index) => self.broker(index, entry, series)?,
+            };
+            if scenario.is_fresh {
+                self.forget(entry)?;
+            }
+            if outcome.requests == 0 && outcome.reads.bytes == 0 {
+                return Err(Error::Server { what: "answered nothing while it was measured".to_owned() });
+            }
+            if outcome.stolen <= STOLEN_MAX || repeat == STOLEN_REPEATS_MAX {
+                self.say(&format!("{label}: {}", line(&outcome)));
+                return Ok(outcome);
+            }
+            self.results.thrown_away += 1;
+            self.say(&format!("{label}: {:.1} % of the CPUs stolen, again", 100.0 * outcome.stolen));
+        }
+        unreachable!("the last repetition is kept")
+    }
+
+    fn broker(&self, index: usize, entry: &Entry, series: &mut Series) -> Result<Outcome, Error> {
+        let (server, data) = self.servers.of(&self.contestants[index].server)?;
+        server.resume()?;
+        std::thread::sleep(SETTLE);
+        let target = self.settings.target(server);
+        if entry.is_cold {
+            for workload in [Some(&entry.workload), entry.beside.as_ref()].into_iter().flatten() {
+                generator::prepare(workload, &target)?;
+            }
+        }
+        machine::drain(data)?;
+        if entry.is_cold {
+            disk::drop_cached(data)?;
+        }
+        let device_before = machine::device_written_bytes(data)?;
+        let outcome = with_beside(entry, &target)?;
+        machine::drain(data)?;
+        let device = machine::device_written_bytes(data)? - device_before;
+        let resident = process::resident_bytes(server.pid())?;
+        server.pause()?;
+        if outcome.stolen <= STOLEN_MAX {
+            series.add("resident_mib", resident as f64 / f64::from(1 << 20));
+            if entry.beside.is_none() {
+                series.add("device_bytes_per_byte", device as f64 / outcome.all_payload_bytes as f64);
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Counts what the server asks the kernel for, in a run that is in no other figure.
+    fn count(&self, entry: &Entry, series: &mut Series) -> Result<(), Error> {
+        let mut workload = entry.workload.clone();
+        workload.time.seconds = COUNTED.as_secs_f64() + 0.5;
+        let counted = |server: &Server, target: &Target| {
+            let (pid, head_start) = (server.pid(), workload.time.warm_up() + Duration::from_millis(100));
+            std::thread::scope(|scope| {
+                let counting = scope.spawn(move || {
+                    std::thread::sleep(head_start);
+                    trace::count(pid, COUNTED)
+                });
+                let outcome = generator::run(&workload, target)?;
+                Ok::<_, Error>((counting.join().expect("it only waits")?, outcome))
+            })
+        };
+        let (counted, outcome) = match entry.who {
+            Who::Echo { digests } => {
+                let (server, target) = floors::echo_server(self.settings, &workload, digests)?;
+                counted(&server, &target)?
+            }
+            Who::Contestant(index) => {
+                let (server, _) = self.servers.of(&self.contestants[index].server)?;
+                server.resume()?;
+                let counted = counted(server, &self.settings.target(server));
+                server.pause()?;
+                counted?
+            }
+        };
+        let rate = outcome.requests_per_second();
+        series.add("calls_per_request", counted.calls_per_second / rate);
+        series.add("submissions_per_request", counted.submissions_per_second.map_or(f64::NAN, |each| each / rate));
+        Ok(())
+    }
+
+    /// Makes sure that the server of a load that failed is there again.
+    fn revive(&mut self, entry: &Entry) -> Result<(), Error> {
+        let Who::Contestant(index) = entry.who else { return Ok(()) };
+        let kind = self.contestants[index].server.clone();
+        match self.servers.of(&kind) {
+            Ok((server, _)) => server.pause(),
+            Err(_) => {
+                self.say(&format!("{} has ended, and is started again", title_of(&kind)));
+                let server = self.servers.start(&kind)?;
+                warm_up(&self.settings.target(server), self.settings.jvm_warm_up.min(Duration::from_secs(10)))?;
+                server.pause()
+            }
+        }
+    }
+
+    /// Removes the topics of a load.
+    fn forget(&self, entry: &Entry) -> Result<(), Error> {
+        let Who::Contestant(index) = entry.who else { return Ok(()) };
+        let (server, _) = self.servers.of(&self.contestants[index].server)?;
+        server.resume()?;
+        let mut admin = Admin::connect(server.address)?;
+        for workload in [Some(&entry.workload), entry.beside.as_ref()].into_iter().flatten() {
+            admin.delete_topic(&workload.topic)?;
+        }
+        server.pause()
+    }
+
+    fn sweep(&mut self) {
+        let (scenario, rates) = self.settings.lengths().sweep(&self.contestants);
+        let mut found =
+            SweepResults { title: scenario.title.to_owned(), what: scenario.what.to_owned(), sweeps: Vec::new() };
+        for entry in &scenario.entries {
+            let Who::Contestant(index) = entry.who else { continue };
+            let mut sweep = Sweep { id: entry.id.clone(), steps: Vec::new() };
+            for &rate in &rates {
+                let mut step = entry.clone();
+                step.workload.rate = Rate { records_per_second: Some(rate), ..Rate::default() };
+                let label = format!("sweep, {}, {rate} records/s", entry.id);
+                match self.broker(index, &step, &mut Series::default()) {
+                    Ok(outcome) if outcome.records_per_second() > 0.95 * rate => {
+                        self.say(&format!("{label}: {}", line(&outcome)));
+                        sweep.steps.push(point(&outcome));
+                    }
+                    Ok(_) | Err(_) => {
+                        self.say(&format!("{label}: not carried"));
+                        break;
+                    }
+                }
+            }
+            found.sweeps.push(sweep);
+            let (revived, forgotten) = (self.revive(entry), self.forget(entry));
+            self.note("sweep", revived.and(forgotten));
+        }
+        self.results.sweeps.push(found);
+    }
+
+    fn crossing(&mut self) {
+        let mut found = crossing::results(self.settings);
+        for round in 0..self.settings.pairs.min(CROSSING_ROUNDS) {
+            self.say(&format!("crossing, round {}", round + 1));
+            let measured = crossing::measure(self.settings, round, &mut found);
+            self.note("crossing", measured);
+        }
+        self.results.scenarios.push(found);
+    }
+
+    fn footprints(&mut self) {
+        let kinds = self.kinds();
+        let of = |kind: &ServerKind| Footprint { id: id_of(kind), title: title_of(kind), ..Footprint::default() };
+        let mut found: Vec<Footprint> = kinds.iter().map(of).collect();
         let rounds = if self.settings.is_quick { 1 } else { FOOTPRINT_ROUNDS.min(self.settings.pairs) };
+        let mut longest = Duration::ZERO;
         for round in 0..rounds {
+            let left = self.settings.limit.map(|limit| limit.saturating_sub(self.started.elapsed()));
+            if round > 0 && left.is_some_and(|left| left < longest) {
+                break;
+            }
+            let start = Instant::now();
             let mut order: Vec<usize> = (0..kinds.len()).collect();
             if round % 2 == 1 {
                 order.reverse();
             }
             for index in order {
-                (self.say)(&format!("footprint, {} of {rounds}, {}", round + 1, found[index].title));
-                if let Err(error) = footprint::measure(self.settings, &kinds[index], &mut found[index]) {
-                    self.results.failures.push(format!("footprint of {}: {error}", found[index].title));
+                let label = format!("footprint, {} of {rounds}, {}", round + 1, found[index].title);
+                self.say(&label);
+                let measured = footprint::measure(self.settings, &kinds[index], &mut found[index]);
+                self.note(&label, measured);
+            }
+            longest = longest.max(start.elapsed());
+        }
+        self.results.footprints = found;
+    }
+
+    /// What durable contestants have written once everything is where it stays.
+    fn drained(&mut self) {
+        for contestant in self.contestants.clone().iter().filter(|contestant| contestant.is_durable()) {
+            let id = id_of(&contestant.server);
+            let mut metrics = super::Metrics::new();
+            self.say(&format!("drained, {}", contestant.id));
+            let measured = drained::measure(self.settings, contestant, &mut metrics);
+            self.note(&format!("drained, {}", contestant.id), measured);
+            match self.results.footprints.iter_mut().find(|footprint| footprint.id == id) {
+                Some(footprint) => footprint.metrics.append(&mut metrics),
+                None => {
+                    let title = title_of(&contestant.server);
+                    self.results.footprints.push(Footprint { id, title, metrics, ..Footprint::default() });
                 }
             }
         }
-        self.results.footprints = found;
-        Ok(())
     }
+}
+
+/// Carries a load out, and what is to happen beside it.
+fn with_beside(entry: &Entry, target: &Target) -> Result<Outcome, Error> {
+    let Some(beside) = &entry.beside else { return generator::run(&entry.workload, target) };
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| generator::run(beside, target));
+        let outcome = generator::run(&entry.workload, target);
+        let other = other.join().expect("a load does not panic");
+        other.and(outcome)
+    })
 }
 
 fn id_of(kind: &ServerKind) -> String {
@@ -373,15 +600,6 @@ fn title_of(kind: &ServerKind) -> String {
         ServerKind::Skein => "skein".to_owned(),
         ServerKind::Kafka => "Apache Kafka".to_owned(),
         ServerKind::Other(name) => name.clone(),
-    }
-}
-
-/// The load on a topic of the contestant's own.
-fn workload_of(scenario: &Scenario, contestant: &Contestant) -> Workload {
-    Workload {
-        topic: format!("{}.{}", scenario.workload.topic, contestant.id),
-        topic_configs: contestant.topic_configs.clone(),
-        ..scenario.workload.clone()
     }
 }
 

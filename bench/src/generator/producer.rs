@@ -115,7 +115,8 @@ impl Producer {
             flights: VecDeque::new(),
             next_correlation_id: 0,
             // Producers do not walk in step.
-            next_partition: id as i32 % plan.workload.partitions,
+            next_partition: (id.wrapping_add(plan.workload.produce.own_partition.unwrap_or(0))
+                % plan.workload.partitions as u32) as i32,
             next_template: id as usize % plan.contents.templates(),
             written: vec![0; partitions],
             identity,
@@ -205,7 +206,9 @@ impl Producer {
         self.next_template = (template + 1) % self.plan.contents.templates();
         let partition = partition.unwrap_or_else(|| {
             let partition = self.next_partition;
-            self.next_partition = (partition + 1) % self.plan.workload.partitions;
+            if self.plan.workload.produce.own_partition.is_none() {
+                self.next_partition = (partition + 1) % self.plan.workload.partitions;
+            }
             partition
         });
         self.opened += 1;

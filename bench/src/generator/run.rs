@@ -36,6 +36,9 @@ const PRELOAD_BATCH_BYTES: usize = 256 << 10;
 /// From the start of the threads to the load's origin: all of them have their connections then.
 const HEAD_START: Duration = Duration::from_millis(50);
 
+/// What each connection adds to it.
+const CONNECT_TIME: Duration = Duration::from_micros(300);
+
 /// Bytes of I/O memory for the executor that places a thread: the least it accepts.
 const EXECUTOR_MEMORY_BYTES: usize = 64 << 10;
 
@@ -77,7 +80,8 @@ pub fn run(workload: &Workload, target: &Target) -> Result<Outcome, Error> {
     });
     let readers = readers(workload, target, &offsets)?;
     let roles = roles(&plan, target, &offsets, &readers)?;
-    let origin = Instant::now() + HEAD_START;
+    let connections: usize = roles.iter().map(Vec::len).sum();
+    let origin = Instant::now() + HEAD_START + CONNECT_TIME * connections as u32;
     let planned_ns = workload.time.warm_up().as_nanos() as u64;
     let shared = Arc::new(Shared::new(origin, planned_ns, roles.len()));
     let framing = if target.is_echo { Framing::Fixed(plan.frames.answer_bytes()) } else { Framing::Length };
@@ -86,7 +90,8 @@ pub fn run(workload: &Workload, target: &Target) -> Result<Outcome, Error> {
         spawn(target.cores[index], move || Thread::new(index, address, framing, roles, shared, spins)?.run())
     });
     let threads = threads.collect::<Result<Vec<_>, _>>()?;
-    let watched = watch(workload, target, &shared);
+    let to_read = records_to_read(workload, &offsets);
+    let watched = watch(workload, target, &shared, to_read);
     shared.stop();
     let mut done = Vec::new();
     for thread in threads {
@@ -104,11 +109,15 @@ pub fn echo_sizes(workload: &Workload, wall_ms: i64) -> Result<crate::echo::Size
     let contents = Contents::new(workload, wall_ms)?;
     let frames = ProduceFrames::new(&workload.topic, workload.produce.acks);
     let request = frames.request_bytes(contents.sealed_bytes());
-    Ok(crate::echo::Sizes { request, response: frames.answer_bytes() })
+    Ok(crate::echo::Sizes { request, response: frames.answer_bytes(), digests: false })
 }
 
-/// Makes the topic and fills it as far as the workload says. Gives back the end of each partition.
-fn prepare(workload: &Workload, target: &Target) -> Result<Vec<i64>, Error> {
+/// Makes the topic and fills it as far as the workload says, unless it is there already; every load begins with it. Gives
+/// back the end of each partition.
+///
+/// # Errors
+/// If the broker refuses, or the topic has too few partitions.
+pub fn prepare(workload: &Workload, target: &Target) -> Result<Vec<i64>, Error> {
     let mut admin = Admin::connect(target.address)?;
     let configs: Vec<_> = workload.topic_configs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     if !admin.create_topic(&workload.topic, workload.partitions, &configs)? {
@@ -244,7 +253,7 @@ struct Watched {
 }
 
 /// Waits for the ends of the window, and then until everything is answered.
-fn watch(workload: &Workload, target: &Target, shared: &Shared) -> Result<Watched, Error> {
+fn watch(workload: &Workload, target: &Target, shared: &Shared, to_read: u64) -> Result<Watched, Error> {
     let mut silence = Silence::default();
     let mut wait_until = |shared: &Shared, is_over: &dyn Fn(&Shared) -> bool| {
         while !is_over(shared) && !is_stopped(shared) {
@@ -258,7 +267,11 @@ fn watch(workload: &Workload, target: &Target, shared: &Shared) -> Result<Watche
     shared.open(before.at_ns);
     let end_ns = before.at_ns + workload.time.measured().as_nanos() as u64;
     let bytes_max = workload.time.bytes_max;
-    wait_until(shared, &|shared| shared.now_ns() >= end_ns || shared.sum(|progress| &progress.bytes) >= bytes_max)?;
+    wait_until(shared, &|shared| {
+        shared.now_ns() >= end_ns
+            || shared.sum(|progress| &progress.bytes) >= bytes_max
+            || shared.sum(|progress| &progress.read) >= to_read
+    })?;
     shared.close(shared.now_ns());
     let after = Sample::take(target, shared)?;
     shared.drain();
@@ -269,6 +282,14 @@ fn watch(workload: &Workload, target: &Target, shared: &Shared) -> Result<Watche
         is_answered && (!workload.check || read >= written * copies)
     })?;
     Ok(Watched { before, after })
+}
+
+/// After how many records a load has nothing left to do: cold readers that nobody writes for have read all.
+fn records_to_read(workload: &Workload, ends: &[i64]) -> u64 {
+    if workload.consume.kind != Consumers::Cold || workload.produce.producers > 0 {
+        return u64::MAX;
+    }
+    ends.iter().sum::<i64>() as u64 * u64::from(workload.consume.copies)
 }
 
 fn is_stopped(shared: &Shared) -> bool {
@@ -331,6 +352,7 @@ impl Watched {
             load: after.load.since(before.load),
             machine_busy: after.machine.busy_since(before.machine),
             stolen: after.machine.stolen_since(before.machine),
+            is_cold: workload.consume.kind == Consumers::Cold,
             checked: workload.check.then_some(tally.all_records),
             latency: tally.latency,
         })

@@ -78,6 +78,8 @@ pub struct Outcome {
     pub machine_busy: Duration,
     /// The share of the window in which processors were taken away from this machine.
     pub stolen: f64,
+    /// Whether consumers began with the oldest record.
+    pub is_cold: bool,
     /// Records that were acknowledged and all read back once, in order, if the load was checked.
     pub checked: Option<u64>,
 }

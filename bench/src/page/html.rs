@@ -2,7 +2,7 @@
 
 use super::plot::{Line, Plot, Scale};
 use super::table::{self, Cell, Table};
-use crate::compare::{Results, ScenarioResults, Series};
+use crate::compare::{self, ECHO, Results, ScenarioResults, Series};
 use crate::diff::number;
 
 const STYLE: &str = include_str!("style.css");
@@ -17,14 +17,33 @@ const COLORS: [(&str, (u8, u8, u8)); 4] = [
 const FLOOR: (u8, u8, u8) = (130, 140, 155);
 const OTHERS: [(u8, u8, u8); 3] = [(105, 80, 190), (60, 150, 70), (180, 60, 140)];
 
+/// The colours of loads that are no contestants, by their places.
+const VARIANTS: [(u8, u8, u8); 8] = [
+    (37, 99, 160),
+    (178, 186, 198),
+    (105, 80, 190),
+    (216, 150, 60),
+    (60, 150, 70),
+    (180, 60, 140),
+    (120, 170, 220),
+    (150, 110, 70),
+];
+
 /// The page.
 #[must_use]
 pub fn html(results: &Results) -> String {
     let mut body = header(results);
-    body += "<section><h2>Overview</h2><p>How many times better skein is, by lane: the ratio of medians, and its interval \
-             of 95 % confidence. Below 1 it is worse.</p>";
-    body += &of(&table::overview(results), "overview");
+    let targets = compare::targets(results);
+    body += &format!("<section><h2>Targets</h2><p>{}</p>", escaped(&table::verdict(&targets)));
+    body += &of(&table::targets(&targets), "targets");
     body += "</section>";
+    let overview = table::overview(results);
+    if !overview.rows.is_empty() {
+        body += "<section><h2>Overview</h2><p>How many times better skein is, by lane: the ratio of medians, and its \
+                 interval of 95 % confidence. Below 1 it is worse.</p>";
+        body += &of(&overview, "overview");
+        body += "</section>";
+    }
     for found in &results.scenarios {
         body += &scenario(results, found);
     }
@@ -49,9 +68,11 @@ pub fn html(results: &Results) -> String {
         body += "</div></section>";
     }
     body += &footprints(results);
-    body += "<section><h2>The disk by itself</h2>";
-    body += &of(&table::disk(results), "");
-    body += "</section>";
+    for (title, table) in [("Compaction", table::compaction(results)), ("The disk by itself", table::disk(results))] {
+        if !table.rows.is_empty() {
+            body += &format!("<section><h2>{title}</h2>{}</section>", of(&table, "figures"));
+        }
+    }
     if !results.failures.is_empty() {
         body += "<section><h2>What failed</h2><ul>";
         results.failures.iter().for_each(|failure| body += &format!("<li>{}</li>", escaped(failure)));
@@ -68,8 +89,12 @@ fn header(results: &Results) -> String {
     let counted = [
         ("rounds".to_owned(), results.pairs.to_string()),
         ("runs thrown away for stolen CPU".to_owned(), results.thrown_away.to_string()),
+        ("took".to_owned(), format!("{:.0} min", results.took_s / 60.0)),
     ];
-    for (name, value) in results.facts.iter().chain(&counted) {
+    let other = results.other_work_percent();
+    let other =
+        other.map(|percent| ("other work of the machine".to_owned(), format!("{} % of a CPU", number(percent))));
+    for (name, value) in results.facts.iter().chain(&counted).chain(&other) {
         text += &format!("<div><dt>{}</dt><dd>{}</dd></div>", escaped(name), escaped(value));
     }
     text + "</dl></header>"
@@ -77,8 +102,8 @@ fn header(results: &Results) -> String {
 
 fn scenario(results: &Results, found: &ScenarioResults) -> String {
     let mut text = format!("<section><h2>{}</h2><p>{}</p>", escaped(&found.title), escaped(&found.what));
-    let ids: Vec<&str> = found.series.iter().map(|series| series.id.as_str()).collect();
-    text += &legend(results, &ids);
+    let names = found.series.iter().map(|series| (series.id.as_str(), series.title(results)));
+    text += &named_legend(names, results, &found.series);
     text += "<div class=plots>";
     if found.series.iter().any(|series| !series.curve.is_empty()) {
         let what = if found.workload.contains("check = true") { "End to end" } else { "Time to the acknowledgement" };
@@ -98,8 +123,11 @@ fn scenario(results: &Results, found: &ScenarioResults) -> String {
 }
 
 fn curves(results: &Results, found: &ScenarioResults) -> Plot {
-    let line =
-        |series: &Series| Line { color: color(results, &series.id), points: series.curve.clone(), has_marks: false };
+    let line = |series: &Series| Line {
+        color: color_in(results, found, &series.id),
+        points: series.curve.clone(),
+        has_marks: false,
+    };
     Plot {
         x: (Scale::Percentile, "percentile"),
         y: (Scale::LogMicroseconds, "latency"),
@@ -120,7 +148,7 @@ fn timelines(results: &Results, found: &ScenarioResults) -> String {
             };
             (second as f64, value)
         });
-        Line { color: color(results, &series.id), points: points.collect(), has_marks: true }
+        Line { color: color_in(results, found, &series.id), points: points.collect(), has_marks: true }
     };
     let (title, y) = match (is_written, is_paced) {
         (false, _) => ("MiB read, second by second", (Scale::Log, "MiB/s")),
@@ -150,11 +178,11 @@ fn bars(results: &Results, found: &ScenarioResults) -> String {
         }
         text += &format!("<figure><figcaption>{title}</figcaption><div class=bars>");
         for (series, value) in values {
-            let (red, green, blue) = color(results, &series.id);
+            let (red, green, blue) = color_in(results, found, &series.id);
             text += &format!(
                 "<span>{}</span><span class=bar><i style='width:{:.1}%;background:rgb({red},{green},{blue})'></i></span>\
                  <b>{}</b>",
-                escaped(results.title(&series.id)),
+                escaped(series.title(results)),
                 (100.0 * value / largest).max(0.4),
                 number(value)
             );
@@ -180,7 +208,7 @@ fn footprints(results: &Results) -> String {
         lines: results.footprints.iter().map(line).collect(),
     };
     let mut text = "<section><h2>Starting, recovering, doing nothing</h2>".to_owned();
-    text += &named_legend(ids.iter().map(|id| (*id, *id)), results);
+    text += &named_legend(ids.iter().map(|id| (*id, *id)), results, &[]);
     text += &format!("<div class=plots>{}</div>", figure("Memory against partitions", &plot));
     text += &of(&table::footprints(results), "");
     text + "</section>"
@@ -191,15 +219,29 @@ fn figure(caption: &str, plot: &Plot) -> String {
 }
 
 fn legend(results: &Results, ids: &[&str]) -> String {
-    named_legend(ids.iter().map(|id| (*id, results.title(id))), results)
+    named_legend(ids.iter().map(|id| (*id, results.title(id))), results, &[])
 }
 
-fn named_legend<'a>(names: impl Iterator<Item = (&'a str, &'a str)>, results: &Results) -> String {
+fn named_legend<'a>(names: impl Iterator<Item = (&'a str, &'a str)>, results: &Results, series: &[Series]) -> String {
     let entry = |(id, title): (&str, &str)| {
-        let (red, green, blue) = color(results, id);
+        let (red, green, blue) = color_among(results, series, id);
         format!("<li><i style='background:rgb({red},{green},{blue})'></i>{}</li>", escaped(title))
     };
     format!("<ul class=legend>{}</ul>", names.map(entry).collect::<String>())
+}
+
+fn color_in(results: &Results, found: &ScenarioResults, id: &str) -> (u8, u8, u8) {
+    color_among(results, &found.series, id)
+}
+
+/// A contestant has its colour wherever it is; a load of its own has one that follows from its place.
+fn color_among(results: &Results, series: &[Series], id: &str) -> (u8, u8, u8) {
+    let is_known = |id: &str| id == ECHO || results.contestants.iter().any(|(known, _)| known == id);
+    let mut own = series.iter().map(|series| series.id.as_str()).filter(|&id| !is_known(id));
+    match own.position(|own| own == id) {
+        Some(place) => VARIANTS[place % VARIANTS.len()],
+        None => color(results, id),
+    }
 }
 
 fn color(results: &Results, id: &str) -> (u8, u8, u8) {
@@ -218,6 +260,10 @@ fn of(table: &Table, class: &str) -> String {
     table.head.iter().for_each(|title| text += &format!("<th>{}</th>", escaped(title)));
     text += "</tr></thead><tbody>";
     for row in &table.rows {
+        if let [heading] = &row[..] {
+            text += &format!("<tr class=group><td colspan={}>{}</td></tr>", table.head.len(), escaped(&heading.text));
+            continue;
+        }
         text += "<tr>";
         row.iter().for_each(|cell| text += &cell_html(cell));
         text += "</tr>";

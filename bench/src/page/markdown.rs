@@ -1,7 +1,8 @@
 //! The comparison as Markdown.
 
 use super::table::{self, Cell, Table};
-use crate::compare::Results;
+use crate::compare::{self, Results};
+use crate::diff::number;
 
 /// The page.
 #[must_use]
@@ -10,9 +11,16 @@ pub fn markdown(results: &Results) -> String {
     for (name, value) in &results.facts {
         page += &format!("- {name}: {value}\n");
     }
-    page += &format!("- rounds: {}, runs thrown away for stolen CPU: {}\n\n", results.pairs, results.thrown_away);
+    page += &format!("- rounds: {}, runs thrown away for stolen CPU: {}\n", results.pairs, results.thrown_away);
+    if let Some(percent) = results.other_work_percent() {
+        page += &format!("- other work of the machine, as the median over all runs: {} % of a CPU\n", number(percent));
+    }
+    page += &format!("- took: {:.0} minutes\n\n", results.took_s / 60.0);
     page += "Medians, with the least and the greatest in parentheses; factors above 1 are in skein's favour, with their interval of 95 % confidence.\n\n";
-    page += "## Overview\n\n";
+    let targets = compare::targets(results);
+    page += &format!("## Targets\n\n{}\n\n", table::verdict(&targets));
+    page += &of(&table::targets(&targets));
+    page += "\n## Overview\n\n";
     page += &of(&table::overview(results));
     for scenario in &results.scenarios {
         page += &format!("\n## {}\n\n{}\n\n", scenario.title, scenario.what);
@@ -34,10 +42,14 @@ pub fn markdown(results: &Results) -> String {
             }
         }
     }
-    page += "\n## Starting, recovering, doing nothing\n\n";
-    page += &of(&table::footprints(results));
-    page += "\n## The disk by itself\n\n";
-    page += &of(&table::disk(results));
+    let rest = [
+        ("Starting, recovering, doing nothing", table::footprints(results)),
+        ("Compaction", table::compaction(results)),
+        ("The disk by itself", table::disk(results)),
+    ];
+    for (title, table) in rest.iter().filter(|(_, table)| !table.rows.is_empty()) {
+        page += &format!("\n## {title}\n\n{}", of(table));
+    }
     if !results.failures.is_empty() {
         page += "\n## What failed\n\n";
         results.failures.iter().for_each(|failure| page += &format!("- {failure}\n"));
@@ -50,7 +62,12 @@ fn of(table: &Table) -> String {
     let mut text = line(&table.head);
     text += &line(&vec!["---".to_owned(); table.head.len()]);
     for row in &table.rows {
-        text += &line(&row.iter().map(figure).collect::<Vec<_>>());
+        let mut cells: Vec<_> = row.iter().map(figure).collect();
+        if let [heading] = &mut cells[..] {
+            *heading = format!("**{heading}**");
+        }
+        cells.resize(table.head.len(), String::new());
+        text += &line(&cells);
     }
     text
 }

@@ -1,6 +1,6 @@
 //! The tables of both pages, as data.
 
-use crate::compare::{Footprint, LANES, Results, ScenarioResults};
+use crate::compare::{Footprint, LANES, Results, ScenarioResults, Target};
 use crate::diff::number;
 use crate::stats::{self, Summary};
 
@@ -42,7 +42,7 @@ const fn told(metric: &'static str, title: &'static str) -> Row {
     Row { metric, title, is_more_better: false, is_compared: false }
 }
 
-const ROWS: [Row; 23] = [
+const ROWS: [Row; 29] = [
     more("requests_per_second", "requests/s"),
     more("mib_per_second", "MiB/s written"),
     more("read_mib_per_second", "MiB/s read"),
@@ -50,6 +50,9 @@ const ROWS: [Row; 23] = [
     less("cpu_s_per_gib", "broker CPU-s/GiB written"),
     less("read_cpu_s_per_gib", "broker CPU-s/GiB read"),
     less("machine_us_per_request", "machine beside the load, µs a request"),
+    less("machine_above_sink_us", "machine above the load against a null sink, µs a request"),
+    told("load_us_per_request", "the load itself, µs a request"),
+    more("cold_mib_per_second", "MiB/s from the first record to the last"),
     less("p50_us", "acknowledged: p50, µs"),
     less("p90_us", "p90"),
     less("p99_us", "p99"),
@@ -65,6 +68,9 @@ const ROWS: [Row; 23] = [
     less("device_bytes_per_byte", "device bytes a byte"),
     less("resident_mib", "resident, MiB"),
     less("context_switches_per_request", "context switches a request"),
+    less("calls_per_request", "calls of the kernel a request"),
+    told("submissions_per_request", "requests to rings a request"),
+    told("stolen_percent", "stolen, % of the CPUs"),
     told("other_work_percent", "other work of the machine, % of a CPU"),
 ];
 
@@ -95,7 +101,7 @@ pub(super) fn scenario(results: &Results, scenario: &ScenarioResults) -> Table {
         .filter(|lane| scenario.series(lane.ours).is_some() && scenario.series(lane.theirs).is_some())
         .collect();
     let mut head = vec![String::new()];
-    head.extend(scenario.series.iter().map(|series| results.title(&series.id).to_owned()));
+    head.extend(scenario.series.iter().map(|series| series.title(results).to_owned()));
     head.extend(lanes.iter().map(|lane| format!("{} ×", lane.id)));
     let values = |id: &str, metric: &str| scenario.series(id).and_then(|series| series.metrics.get(metric));
     let known = ROWS.iter().filter(|row| scenario.series.iter().any(|series| series.metrics.contains_key(row.metric)));
@@ -157,9 +163,66 @@ pub(super) fn overview(results: &Results) -> Table {
     table
 }
 
+/// What the figures were to be, and whether they are.
+pub(super) fn targets(targets: &[Target]) -> Table {
+    let head = ["what", "target", "measured", "met", "figures"].map(str::to_owned).to_vec();
+    let mut table = Table { head, rows: Vec::new() };
+    let mut group = "";
+    for target in targets {
+        if target.group != group {
+            group = target.group;
+            table.rows.push(vec![name(group)]);
+        }
+        let verdict = match target.is_met {
+            Some(true) => "yes",
+            Some(false) => "no",
+            None => "–",
+        };
+        table.rows.push(vec![
+            name(&target.what),
+            name(&target.aim),
+            Cell { text: target.measured.clone(), is_better: target.is_met, ..Cell::default() },
+            Cell { text: verdict.to_owned(), is_better: target.is_met, ..Cell::default() },
+            name(&target.detail),
+        ]);
+    }
+    table
+}
+
+/// How many targets are met, as a sentence.
+pub(super) fn verdict(targets: &[Target]) -> String {
+    let count = |is_met| targets.iter().filter(|target| target.is_met == is_met).count();
+    let (met, missed) = (count(Some(true)), count(Some(false)));
+    let unknown = targets.iter().filter(|target| target.is_met.is_none() && !target.aim.is_empty()).count();
+    format!("{met} met, {missed} missed, {unknown} not measured. Every ratio is one of medians of this run.")
+}
+
+/// A compaction of many keys.
+pub(super) fn compaction(results: &Results) -> Table {
+    const TITLES: [(&str, &str); 12] = [
+        ("keys", "distinct keys"),
+        ("records", "records"),
+        ("written_s", "written in, s"),
+        ("compacted_s", "compacted in, s"),
+        ("passes", "passes"),
+        ("failed_passes", "passes given up"),
+        ("dropped_records", "records dropped"),
+        ("read_gib", "read, GiB"),
+        ("written_gib", "written, GiB"),
+        ("map_peak_mib", "memory for keys at most, MiB"),
+        ("resident_before_mib", "resident before, MiB"),
+        ("resident_peak_mib", "resident at most, MiB"),
+    ];
+    let rows = TITLES.iter().filter_map(|(metric, title)| {
+        let values = results.compaction.get(*metric)?;
+        Some(vec![name(title), cell(stats::summary(values))])
+    });
+    Table { head: vec![String::new(), "skein".into()], rows: rows.collect() }
+}
+
 /// Starting and doing nothing, of each server.
 pub(super) fn footprints(results: &Results) -> Table {
-    const TITLES: [(&str, &str); 10] = [
+    const TITLES: [(&str, &str); 17] = [
         ("first_ack_ms", "start to the first acknowledged record, ms"),
         ("first_ack_empty_ms", "the same on an empty directory, with a new topic, ms"),
         ("recovery_ms", "the same after kill -9 with all partitions, ms"),
@@ -169,7 +232,14 @@ pub(super) fn footprints(results: &Results) -> Table {
         ("create_100_s", "making 100 partitions, s"),
         ("create_1000_s", "making 1,000 partitions, s"),
         ("create_10000_s", "making 10,000 partitions, s"),
-        ("binary_mib", "the program, MiB"),
+        ("binary_mb", "the program, MB"),
+        ("spread_device_bytes_per_byte", "device bytes a byte, 100 B over 10,000 partitions, drained"),
+        ("spread_appends_per_group", "appends a group meanwhile"),
+        ("spread_requests_per_second", "requests/s meanwhile"),
+        ("spread_resident_before_mib", "resident before that load, MiB"),
+        ("spread_resident_after_mib", "resident after it, at rest, MiB"),
+        ("large_device_bytes_per_byte", "device bytes a byte, 1 MiB batches, drained"),
+        ("large_requests_per_second", "requests/s meanwhile"),
     ];
     let footprints = &results.footprints;
     let mut head = vec![String::new()];
@@ -186,7 +256,7 @@ pub(super) fn footprints(results: &Results) -> Table {
         let mut cells = vec![name(title)];
         cells.extend(found.iter().map(|values| cell(values.as_deref().and_then(stats::summary))));
         if let [Some(ours), Some(theirs), ..] = &found[..] {
-            cells.push(times(ours, theirs, false));
+            cells.push(times(ours, theirs, metric.ends_with("requests_per_second")));
         }
         rows.push(cells);
     }
@@ -207,11 +277,14 @@ pub(super) fn footprints(results: &Results) -> Table {
 
 /// What the disk does by itself.
 pub(super) fn disk(results: &Results) -> Table {
-    const TITLES: [(&str, &str); 4] = [
+    const TITLES: [(&str, &str); 7] = [
         ("sync_p50_us", "4 KiB over written blocks, direct, O_DSYNC: p50, µs"),
         ("sync_p99_us", "p99"),
         ("sync_max_us", "max"),
         ("mib_per_second", "the same in writes of 1 MiB, one at a time, MiB/s"),
+        ("mib_per_second_4", "four at a time"),
+        ("read_mib_per_second", "direct reads of 1 MiB in order, one at a time, MiB/s"),
+        ("read_mib_per_second_4", "four at a time"),
     ];
     let rows = TITLES.iter().filter_map(|(metric, title)| {
         let values = results.disk.get(*metric)?;

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bench::compare::{self, Other, Results, Settings};
+use bench::compare::{self, Observer, Other, Results, Settings};
+use bench::hlog::Log;
 use bench::{diff, page};
 
 use super::super::failure::{Failure, Outcome as CommandOutcome};
@@ -12,15 +13,16 @@ use super::super::output::print;
 use super::super::time;
 use super::{failed, wall_ms};
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[command(after_help = "\
 Examples:
-  skein bench compare --out bench-report                 skein and Kafka, five pairs: about an hour
+  skein bench compare --out bench-report                 skein and Kafka, five pairs: about 45 minutes
   skein bench compare --quick --out bench-report         one short pair of everything: a trial
   skein bench compare --only single,ack --no-kafka       some scenarios, skein alone
   skein bench compare --other 'x=my-broker --port $PORT --dir $DATA'
 
-It writes report.html, report.md, results.json and latency.hlog. It needs two CPUs, 20 GB of disk, Java 17 or newer with
+It writes report.html, report.md, results.json and latency.hlog, again after each scenario, so that a run that breaks off
+loses nothing. What fails is told in the report, and does not end the run. It needs two CPUs, 20 GB of disk, Java 17 or newer with
 Maven, and a machine that does nothing else.")]
 pub(in super::super) struct CompareArgs {
     /// Directory for the report
@@ -35,7 +37,15 @@ pub(in super::super) struct CompareArgs {
     #[arg(long, conflicts_with = "pairs")]
     quick: bool,
 
-    /// How long each run is measured, in seconds [default: 5, quick: 1.5]
+    /// Have all of it done after so many minutes: later scenarios get fewer pairs
+    #[arg(long)]
+    minutes: Option<f64>,
+
+    /// Compact so many distinct keys as well
+    #[arg(long, value_name = "KEYS", default_value_t = 0)]
+    compaction_keys: u64,
+
+    /// How long each run is measured, in seconds [default: 2.5, quick: 1]
     #[arg(long)]
     seconds: Option<f64>,
 
@@ -43,7 +53,8 @@ pub(in super::super) struct CompareArgs {
     #[arg(long)]
     warm_up: Option<f64>,
 
-    /// Only scenarios with one of these in their names; `sweep` and `footprint` are names too
+    /// Only scenarios with one of these in their names; `sweep`, `disk`, `crossing`, `footprint` and `drained` are names
+    /// too
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
 
@@ -82,6 +93,25 @@ pub(in super::super) struct CompareArgs {
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+Examples:
+  skein bench compaction --keys 1000000                                   a trial: a minute
+  skein bench compaction --keys 50000000 --into bench-report/results.json  8 GB of disk; `skein bench page` shows it")]
+pub(in super::super) struct CompactionArgs {
+    /// Distinct keys; every tenth of them is written twice
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    keys: u64,
+
+    /// Where to make the data directory
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    directory: PathBuf,
+
+    /// Add the figures to a results.json
+    #[arg(long, value_name = "FILE")]
+    into: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
 Example:
   skein bench diff before/results.json after/results.json
 
@@ -108,11 +138,48 @@ pub(in super::super) struct PageArgs {
 
 pub(super) fn run(args: CompareArgs) -> CommandOutcome {
     let (settings, out) = settings(args)?;
-    let (results, log) = compare::run(&settings, &|line| eprintln!("{line}")).map_err(failed)?;
-    write_pages(&results, &out)?;
-    write(&out.join("results.json"), &results.to_json())?;
-    write(&out.join("latency.hlog"), &log.text())?;
-    print(&format!("{}", out.join("report.html").display()))
+    let files = Files { out };
+    compare::run(&settings, &files).map_err(failed)?;
+    print(&format!("{}", files.out.join("report.html").display()))
+}
+
+/// Writes everything again whenever there is more of it.
+struct Files {
+    out: PathBuf,
+}
+
+impl Observer for Files {
+    fn say(&self, line: &str) {
+        eprintln!("{line}");
+    }
+
+    fn save(&self, results: &Results, log: &Log) {
+        let written = write(&self.out.join("results.json"), &results.to_json())
+            .and_then(|()| write(&self.out.join("latency.hlog"), &log.text()))
+            .and_then(|()| write_pages(results, &self.out));
+        if let Err(failure) = written {
+            eprintln!("{}", failure.text());
+        }
+    }
+}
+
+/// Compacts, prints what came of it, and adds it to the results of a comparison.
+pub(super) fn run_compaction(args: &CompactionArgs) -> CommandOutcome {
+    let (settings, _) = settings(CompareArgs {
+        compaction_keys: args.keys,
+        directory: args.directory.clone(),
+        out: args.directory.clone(),
+        no_kafka: true,
+        ..CompareArgs::default()
+    })?;
+    let metrics = compare::compaction(&settings, &|line| eprintln!("{line}")).map_err(failed)?;
+    for (name, values) in &metrics {
+        print(&format!("{name:<22}{:>16.1}", values[0]))?;
+    }
+    let Some(path) = &args.into else { return Ok(()) };
+    let mut results = read(path)?;
+    results.compaction = metrics;
+    write(path, &results.to_json())
 }
 
 fn settings(args: CompareArgs) -> Result<(Settings, PathBuf), Failure> {
@@ -149,10 +216,12 @@ fn settings(args: CompareArgs) -> Result<(Settings, PathBuf), Failure> {
         others: others.collect::<Result<_, _>>()?,
         directory,
         pairs: if args.quick { 1 } else { args.pairs.into() },
-        warm_up_s: pick(None, 1.0, 0.5),
-        seconds: pick(args.seconds, 5.0, 1.5),
+        warm_up_s: pick(None, 0.5, 0.3),
+        seconds: pick(args.seconds, 2.5, 1.0),
         jvm_warm_up: length(pick(args.warm_up, 60.0, 10.0))?,
-        idle: length(pick(None, 20.0, 2.0))?,
+        idle: length(pick(None, 12.0, 2.0))?,
+        limit: args.minutes.map(|minutes| length(60.0 * minutes)).transpose()?,
+        compaction_keys: args.compaction_keys,
         server_cores,
         load_cores,
         spins: args.spin,
@@ -215,6 +284,7 @@ pub(super) fn run_page(args: &PageArgs) -> CommandOutcome {
 }
 
 fn write_pages(results: &Results, out: &Path) -> CommandOutcome {
+    fs::create_dir_all(out).map_err(|error| Failure::failed(format!("cannot make {}: {error}", out.display())))?;
     write(&out.join("report.html"), &page::html(results))?;
     write(&out.join("report.md"), &page::markdown(results))
 }

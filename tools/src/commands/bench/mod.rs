@@ -1,19 +1,14 @@
-//! `skein bench`: load, floors, and reports.
+//! `skein bench`: load, floors, and comparisons.
 
 mod compare;
 mod load;
 
-use std::fs;
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bench::echo::{self, Sizes};
-use bench::report::{Report, Settings};
 
 use super::failure::{Failure, Outcome as CommandOutcome};
-use super::output::print;
-use super::time;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -27,8 +22,8 @@ pub(super) enum Command {
     Page(compare::PageArgs),
     /// Serve as the floor: answer so many bytes with so many, on the broker's ring
     Echo(EchoArgs),
-    /// Measure everything that docs/performance.md says, and write it
-    Report(ReportArgs),
+    /// Compact more distinct keys than fit in memory at once, and say what that took
+    Compaction(compare::CompactionArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -48,39 +43,10 @@ pub(super) struct EchoArgs {
     /// Bytes of its answer
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     response_bytes: u32,
-}
 
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  skein bench report --out docs/performance.md
-  skein bench report --rounds 1 --seconds 2 --idle-seconds 5      a quick look, on standard output
-
-It needs two CPUs, about 10 GB of disk, and a machine that does nothing else.")]
-pub(super) struct ReportArgs {
-    /// File for the page [default: standard output]
-    #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
-
-    /// File for all single figures as JSON
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-
-    /// Where to make the data directories: the disk that is measured
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    directory: PathBuf,
-
-    /// How often everything is measured
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
-    rounds: u16,
-
-    /// How long each load lasts
-    #[arg(long, default_value_t = 5)]
-    seconds: u64,
-
-    /// How long nodes are left alone to see what they need then
-    #[arg(long, default_value_t = 60)]
-    idle_seconds: u64,
+    /// Copy and checksum all that comes in, as a broker has to
+    #[arg(long)]
+    digest: bool,
 }
 
 pub(super) fn run(command: Command) -> CommandOutcome {
@@ -90,49 +56,14 @@ pub(super) fn run(command: Command) -> CommandOutcome {
         Command::Diff(args) => compare::run_diff(&args),
         Command::Page(args) => compare::run_page(&args),
         Command::Echo(args) => run_echo(&args),
-        Command::Report(args) => run_report(args),
+        Command::Compaction(args) => compare::run_compaction(&args),
     }
 }
 
 fn run_echo(args: &EchoArgs) -> CommandOutcome {
-    let sizes = Sizes { request: args.request_bytes as usize, response: args.response_bytes as usize };
+    let sizes =
+        Sizes { request: args.request_bytes as usize, response: args.response_bytes as usize, digests: args.digest };
     echo::serve(args.port, args.core, sizes).map_err(|error| Failure::failed(error.to_string()))
-}
-
-fn run_report(args: ReportArgs) -> CommandOutcome {
-    let program = std::env::current_exe()
-        .map_err(|error| Failure::failed(format!("cannot find this program to start nodes with: {error}")))?;
-    let settings = Settings {
-        program,
-        directory: args.directory,
-        rounds: args.rounds.into(),
-        measured: Duration::from_secs(args.seconds),
-        idle: Duration::from_secs(args.idle_seconds),
-        cores: [0, 1],
-        wall_ms: wall_ms(),
-    };
-    let report = Report::measure(&settings, &|line| eprintln!("{line}")).map_err(failed)?;
-    let now = time::format(settings.wall_ms);
-    let made = format!(
-        "Made by `skein bench report --rounds {} --seconds {} --idle-seconds {}` of skein {} ({}) on {}.",
-        args.rounds,
-        args.seconds,
-        args.idle_seconds,
-        env!("CARGO_PKG_VERSION"),
-        if cfg!(debug_assertions) { "a debug build: figures of no worth" } else { "release build" },
-        now.split('T').next().unwrap_or_default()
-    );
-    if let Some(path) = args.json {
-        write(&path, &format!("{:#}\n", report.json()))?;
-    }
-    match args.out {
-        Some(path) => write(&path, &report.markdown(&made)),
-        None => print(&report.markdown(&made)),
-    }
-}
-
-fn write(path: &PathBuf, text: &str) -> CommandOutcome {
-    fs::write(path, text).map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))
 }
 
 fn resolve(bootstrap: &str) -> Result<SocketAddr, Failure> {
