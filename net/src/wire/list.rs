@@ -1,9 +1,7 @@
-use std::marker::PhantomData;
-
 use super::{DecodeError, Reader};
 
 /// Something that a [`List`] holds: decodes itself without allocating.
-pub trait Element<'a>: Sized {
+pub trait Element<'a>: Clone {
     /// Reads one off the wire.
     ///
     /// # Errors
@@ -17,14 +15,16 @@ impl<'a> Element<'a> for i32 {
     }
 }
 
-/// An array that stays on the wire: read through once to validate it, then decoded again element by element.
+/// An array that stays on the wire: read through once to validate it, then decoded again element by element. A single element,
+/// which is what most requests have, is kept instead of being decoded again.
 #[derive(Debug, Clone)]
 pub struct List<'a, T> {
     /// At the first element.
     reader: Reader<'a>,
     count: usize,
     version: i16,
-    elements: PhantomData<T>,
+    /// The element, where there is one alone.
+    only: Option<T>,
 }
 
 impl<'a, T: Element<'a>> List<'a, T> {
@@ -34,16 +34,19 @@ impl<'a, T: Element<'a>> List<'a, T> {
     /// If the bytes are not an array of these elements.
     pub fn decode(reader: &mut Reader<'a>, flexible: bool, version: i16) -> Result<Self, DecodeError> {
         let count = reader.count(flexible, 1)?;
-        let list = Self { reader: reader.clone(), count, version, elements: PhantomData };
-        for _ in 0..count {
-            T::read(reader, version)?;
+        let start = reader.clone();
+        let only = if count == 1 { Some(T::read(reader, version)?) } else { None };
+        if only.is_none() {
+            for _ in 0..count {
+                T::read(reader, version)?;
+            }
         }
-        Ok(list)
+        Ok(Self { reader: start, count, version, only })
     }
 
     /// The array of a version that lacks the field.
     pub fn empty() -> Self {
-        Self { reader: Reader::new(&[]), count: 0, version: 0, elements: PhantomData }
+        Self { reader: Reader::new(&[]), count: 0, version: 0, only: None }
     }
 
     /// The number of elements.
@@ -58,7 +61,7 @@ impl<'a, T: Element<'a>> List<'a, T> {
 
     /// The elements in order.
     pub fn iter(&self) -> ListIter<'a, T> {
-        ListIter { reader: self.reader.clone(), left: self.count, version: self.version, elements: PhantomData }
+        ListIter { reader: self.reader.clone(), left: self.count, version: self.version, only: self.only.clone() }
     }
 }
 
@@ -77,7 +80,7 @@ pub struct ListIter<'a, T> {
     reader: Reader<'a>,
     left: usize,
     version: i16,
-    elements: PhantomData<T>,
+    only: Option<T>,
 }
 
 impl<'a, T: Element<'a>> Iterator for ListIter<'a, T> {
@@ -85,6 +88,9 @@ impl<'a, T: Element<'a>> Iterator for ListIter<'a, T> {
 
     fn next(&mut self) -> Option<T> {
         self.left = self.left.checked_sub(1)?;
+        if let Some(only) = self.only.take() {
+            return Some(only);
+        }
         Some(T::read(&mut self.reader, self.version).expect("the list was validated when it was made"))
     }
 
