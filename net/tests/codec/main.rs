@@ -3,6 +3,7 @@
 //! `sample` writes valid messages straight from the schema, knowing nothing of the generated code, and notes where
 //! their lengths stand.
 
+mod corpus;
 mod dispatch;
 mod fuzz;
 mod hostile;

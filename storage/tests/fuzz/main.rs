@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
+mod corpus;
 mod sample;
 mod seal;
 
@@ -32,6 +33,8 @@ static ALONE: Mutex<()> = Mutex::new(());
 const MEBIBYTE: usize = 1 << 20;
 /// Edits of one input, at the most.
 const EDITS_MAX: usize = 12;
+/// Bytes of an input, at the most.
+const INPUT_BYTES_MAX: usize = 4096;
 /// Times that an input may need too much memory before it counts.
 const TRIES: usize = 3;
 /// Bytes of one edit in the input.
@@ -53,45 +56,51 @@ fn within(bytes_max: usize, act: impl Fn()) {
     assert!(least.is_some(), "more than {bytes_max} bytes of memory, {TRIES} times");
 }
 
-/// Runs a target over corpus and random inputs.
-fn fuzz(bytes_max: impl Fn(usize) -> usize + RefUnwindSafe, target: impl Fn(&[u8]) + RefUnwindSafe) {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    LazyLock::force(&DIRECTORIES);
-    bolero::check!().with_max_len(4096).for_each(|input: &[u8]| within(bytes_max(input.len()), || target(input)));
+/// Runs a target over its corpus and random inputs. A macro, since bolero knows a target, and finds its corpus, by the function
+/// that it stands in.
+macro_rules! fuzz {
+    ($bytes_max:expr, $target:expr $(,)?) => {{
+        let (bytes_max, target) = checked($bytes_max, $target);
+        let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        LazyLock::force(&DIRECTORIES);
+        bolero::check!()
+            .with_max_len(INPUT_BYTES_MAX)
+            .for_each(|input: &[u8]| within(bytes_max(input.len()), || target(input)));
+    }};
+}
+
+/// Says what closures a target is made of.
+fn checked<M, T>(bytes_max: M, target: T) -> (M, T)
+where
+    M: Fn(usize) -> usize + RefUnwindSafe,
+    T: Fn(&[u8]) + RefUnwindSafe,
+{
+    (bytes_max, target)
 }
 
 #[test]
 fn journal_formats() {
-    fuzz(
-        |length| MEBIBYTE + 4 * length,
-        |input| {
-            let _ = ExtentHeader::decode(input);
-            let _ = GroupHeader::decode(input);
-            let _ = format::decode_entry(input, Expected { sequence: 0, seed: 0 });
-        },
-    );
+    fuzz!(|length| MEBIBYTE + 4 * length, |input| {
+        let _ = ExtentHeader::decode(input);
+        let _ = GroupHeader::decode(input);
+        let _ = format::decode_entry(input, Expected { sequence: 0, seed: 0 });
+    },);
 }
 
 #[test]
 fn checkpoint_formats() {
-    fuzz(
-        |length| MEBIBYTE + 4 * length,
-        |input| {
-            let _ = checkpoint::FileHeader::decode(input);
-            let _ = checkpoint::decode_group(input);
-            let _ = checkpoint::for_each_record(input, |_, _| Ok(()));
-        },
-    );
+    fuzz!(|length| MEBIBYTE + 4 * length, |input| {
+        let _ = checkpoint::FileHeader::decode(input);
+        let _ = checkpoint::decode_group(input);
+        let _ = checkpoint::for_each_record(input, |_, _| Ok(()));
+    },);
 }
 
 #[test]
 fn index_files() {
-    fuzz(
-        |length| MEBIBYTE + 4 * length,
-        |input| {
-            let _ = Index::parse(input, 0);
-        },
-    );
+    fuzz!(|length| MEBIBYTE + 4 * length, |input| {
+        let _ = Index::parse(input, 0);
+    },);
 }
 
 #[test]
@@ -106,22 +115,19 @@ fn record_batches() {
         timestamp_after_ms_max: i64::MAX,
         now_ms: 0,
     };
-    fuzz(
-        |_| 16 * MEBIBYTE,
-        |input| {
-            for batch in batch::batches(input) {
-                let Ok(batch) = batch else { break };
-                let _ = batch.computed_crc();
-                record::records(batch.body()).take_while(Result::is_ok).for_each(drop);
-            }
-            let _ = storage::validate::validate(input, &rules);
-            let sealed = sealed_batch(input);
-            let _ = storage::validate::validate(&sealed, &rules);
-            if let Ok(mut validation) = CompressedValidation::new(&sealed, &rules) {
-                while matches!(validation.step(4096), Progress::More) {}
-            }
-        },
-    );
+    fuzz!(|_| 16 * MEBIBYTE, |input| {
+        for batch in batch::batches(input) {
+            let Ok(batch) = batch else { break };
+            let _ = batch.computed_crc();
+            record::records(batch.body()).take_while(Result::is_ok).for_each(drop);
+        }
+        let _ = storage::validate::validate(input, &rules);
+        let sealed = sealed_batch(input);
+        let _ = storage::validate::validate(&sealed, &rules);
+        if let Ok(mut validation) = CompressedValidation::new(&sealed, &rules) {
+            while matches!(validation.step(4096), Progress::More) {}
+        }
+    },);
 }
 
 /// A batch whose length, magic and sum are right, with everything else as the input has it.
@@ -188,28 +194,31 @@ fn start(files: &Files) {
 
 #[test]
 fn recovery_from_changed_directories() {
-    fuzz(|_| 96 * MEBIBYTE, |input| start(&changed(input)));
+    fuzz!(|_| 96 * MEBIBYTE, |input| start(&changed(input)));
+}
+
+/// A debug build is too slow to come through its corpus in the time that a target has.
+#[test]
+fn every_change_of_the_corpus_is_recovered_or_refused() {
+    corpus::changes().iter().for_each(|input| start(&changed(input)));
 }
 
 #[test]
 fn recovery_from_arbitrary_files() {
-    fuzz(
-        |_| 96 * MEBIBYTE,
-        |input| {
-            let mut files = Files::new();
-            let sound = &DIRECTORIES[0];
-            for (number, path) in sound.keys().enumerate() {
-                // The identity is kept, or nothing else would be looked at.
-                let bytes = if path.as_os_str() == recovery::IDENTITY_FILE {
-                    sound[path].clone()
-                } else {
-                    input.iter().copied().cycle().skip(number).take(input.len()).collect()
-                };
-                files.insert(path.clone(), bytes);
-            }
-            start(&files);
-        },
-    );
+    fuzz!(|_| 96 * MEBIBYTE, |input| {
+        let mut files = Files::new();
+        let sound = &DIRECTORIES[0];
+        for (number, path) in sound.keys().enumerate() {
+            // The identity is kept, or nothing else would be looked at.
+            let bytes = if path.as_os_str() == recovery::IDENTITY_FILE {
+                sound[path].clone()
+            } else {
+                input.iter().copied().cycle().skip(number).take(input.len()).collect()
+            };
+            files.insert(path.clone(), bytes);
+        }
+        start(&files);
+    },);
 }
 
 /// Such a header is followed by itself.
