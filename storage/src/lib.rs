@@ -9,7 +9,7 @@
 //! | from files to stores at a start | [`recovery`], [`disk`] |
 //! | record batches | [`batch`], [`record`], [`builder`], [`compression`], [`validate`] |
 //! | stored bytes that may be damaged | [`verify`], [`filler`] |
-//! | what a log remembers | [`producers`], [`epochs`], [`index`] |
+//! | what a log remembers | [`producers`], [`transactions`], [`epochs`], [`index`] |
 //! | memory and I/O as data | [`buffer`], [`io`], [`simulated`] |
 //! | the last record of each key | `compaction`, `store::compaction` |
 //! | how long things take | [`latency`] |
@@ -40,6 +40,7 @@ pub mod simulated;
 pub mod store;
 pub mod stores;
 mod tail;
+pub mod transactions;
 pub mod validate;
 pub mod varint;
 pub mod verify;

@@ -219,12 +219,17 @@ impl Producers {
         self.entries.clear();
     }
 
-    /// Forgets producers idle for `expiration_ms` (`producer.id.expiration.ms`); how many.
-    pub fn expire(&mut self, now_ms: i64, expiration_ms: i64) -> usize {
+    /// Forgets producers idle for `expiration_ms` (`producer.id.expiration.ms`), unless `is_kept` says otherwise; how many.
+    pub fn expire(&mut self, now_ms: i64, expiration_ms: i64, is_kept: impl Fn(i64) -> bool) -> usize {
         let before = self.entries.len();
         // A clock set back makes a producer seem active in the future, and keeps it.
-        self.entries.retain(|_, entry| now_ms.saturating_sub(entry.last_active_ms) < expiration_ms);
+        self.entries.retain(|&id, entry| now_ms.saturating_sub(entry.last_active_ms) < expiration_ms || is_kept(id));
         before - self.entries.len()
+    }
+
+    /// When the producer that is idle longest appended last, by the wall clock, in ms.
+    pub(crate) fn idlest_ms(&self) -> Option<i64> {
+        self.entries.values().map(|entry| entry.last_active_ms).min()
     }
 
     fn forget_idlest(&mut self) {
@@ -239,7 +244,13 @@ impl Producers {
     pub fn active(&self) -> impl Iterator<Item = Active> {
         self.entries.iter().map(|(&id, entry)| {
             let newest = entry.batches().last().expect("a producer has at least one batch");
-            Active { id, epoch: entry.epoch, last_sequence: newest.last_sequence, last_timestamp: newest.timestamp }
+            Active {
+                id,
+                epoch: entry.epoch,
+                last_sequence: newest.last_sequence,
+                last_timestamp: newest.timestamp,
+                transaction_start_offset: None,
+            }
         })
     }
 
@@ -351,6 +362,8 @@ pub struct Active {
     pub last_sequence: i32,
     /// Maximum timestamp of the last batch it appended, in ms.
     pub last_timestamp: i64,
+    /// Where its open transaction begins, if it is known to have one.
+    pub transaction_start_offset: Option<i64>,
 }
 
 /// First and last offset of a batch.

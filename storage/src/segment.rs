@@ -51,6 +51,15 @@ pub fn compacted_index_path(directory: &str, base_offset: i64, generation: u32) 
     }
 }
 
+/// The index of a segment's aborted transactions: Kafka's name for it, but for a generation.
+#[must_use]
+pub fn transaction_index_path(directory: &str, base_offset: i64, generation: u32) -> PathBuf {
+    log_directory(directory).join(match generation {
+        0 => format!("{base_offset:020}.txnindex"),
+        _ => format!("{base_offset:020}.{generation}.txnindex"),
+    })
+}
+
 /// What is known of one segment without reading it. Owned by the shard that owns the log.
 #[derive(Debug)]
 pub(crate) struct Segment {
@@ -104,6 +113,11 @@ impl Segment {
         compacted_index_path(directory, self.base_offset, self.generation)
     }
 
+    /// The file of its aborted transactions.
+    pub(crate) fn transactions_path(&self, directory: &str) -> PathBuf {
+        transaction_index_path(directory, self.base_offset, self.generation)
+    }
+
     /// What its files are called by.
     pub(crate) fn files(&self) -> GenerationV1 {
         GenerationV1 { base_offset: self.base_offset, generation: self.generation }
@@ -117,6 +131,11 @@ impl Segment {
     /// Its index's file among the store's open ones.
     pub(crate) fn index_key(&self, log: LogId) -> FileKey {
         FileKey::index(log, self.base_offset, self.generation)
+    }
+
+    /// The file of its aborted transactions among the store's open ones.
+    pub(crate) fn transactions_key(&self, log: LogId) -> FileKey {
+        FileKey::Transactions(log, self.base_offset, self.generation)
     }
 
     /// The bytes that the index file lacks, to be written at its durable end; none if it lacks nothing.

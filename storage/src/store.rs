@@ -17,6 +17,7 @@ mod cleanup;
 pub mod compaction;
 pub(crate) mod damage;
 pub(crate) mod deferred;
+mod expiry;
 mod fetch;
 pub(crate) mod files;
 mod journaling;
@@ -29,6 +30,7 @@ mod recompress;
 mod records;
 mod round;
 pub(crate) mod scrub;
+mod transactions;
 pub(crate) mod truncate;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -159,6 +161,8 @@ pub struct Store {
     moving: Vec<(Slot, LogId)>,
     /// Logs by the time retention must look at them.
     due: BTreeSet<(u64, Slot)>,
+    /// Logs by the time producers of theirs expire.
+    expiries: BTreeSet<(u64, Slot)>,
     /// By how much the wall clock was ahead of the monotonic one when deadlines were last reckoned by both, in ms.
     clocks_apart_ms: Option<i64>,
     /// The next log whose deadlines are to be reckoned anew.
@@ -209,6 +213,7 @@ impl Store {
             truncations: Truncations::new(),
             moving: Vec::new(),
             due: BTreeSet::new(),
+            expiries: BTreeSet::new(),
             clocks_apart_ms: None,
             reschedule_next: None,
             removals: BTreeMap::new(),
@@ -265,6 +270,7 @@ impl Store {
         log.wanted_durability = config.durability;
         log.config = config;
         self.schedule_retention(slot);
+        self.schedule_expiry(slot);
         self.schedule_compaction(slot);
         slot
     }
@@ -303,6 +309,7 @@ impl Store {
             self.move_to_wanted_journals();
         }
         self.schedule_retention(slot);
+        self.schedule_expiry(slot);
         self.schedule_compaction(slot);
     }
 
@@ -393,6 +400,7 @@ impl Store {
         self.resume_fetches();
         self.follow_wall_clock();
         self.run_due_retention();
+        self.run_due_expiries();
         self.run_removals();
         self.move_to_wanted_journals();
         self.step_truncations();
@@ -479,10 +487,11 @@ impl Store {
             return None;
         }
         let retention = self.due.first().map(|&(at, _)| at);
+        let expiry = self.expiries.first().map(|&(at, _)| at);
         // While they rest, what they wait for ends with a completion.
         let removal = self.removals.first_key_value().map(|(&(at, _), _)| at).filter(|_| self.may_remove());
         let background = [self.round_retry_at(), self.scrub_at(), self.compaction_deadline(), self.fetches.next_at()];
-        [retention, removal, self.retry_at].into_iter().chain(background).flatten().min()
+        [retention, expiry, removal, self.retry_at].into_iter().chain(background).flatten().min()
     }
 
     /// Stops taking appends and makes everything durable, so that the next start is quick.

@@ -22,6 +22,7 @@ use storage::LogId;
 use super::by_shard::ByShard;
 use super::connections::{ConnectionKey, Responder};
 use super::mail::{Answer, Ask, ReadAnswer, ReadItem};
+use super::offsets::READ_COMMITTED;
 use super::partitions::PartOf;
 use super::pending::Key;
 use super::session::{Answered, Asked, Decision, TopicKey, Wanted};
@@ -124,7 +125,7 @@ impl Shard {
         fetch.responder = responder;
         fetch.version = version;
         fetch.session = session;
-        fetch.read_committed = request.isolation_level == 1;
+        fetch.read_committed = request.isolation_level == READ_COMMITTED;
         fetch.max_bytes =
             usize::try_from(request.max_bytes).unwrap_or(0).min(self.config.network.fetch_bytes_max as usize);
         if self.throttling.meter.limits(Quota::Consumer) {
@@ -224,7 +225,8 @@ impl Shard {
                     continue;
                 }
             };
-            let item = ReadItem { reader: reader ^ log.0, ..part.item(index, log, left, !found) };
+            let read_committed = fetch.read_committed;
+            let item = ReadItem { reader: reader ^ log.0, read_committed, ..part.item(index, log, left, !found) };
             if shard == self.id {
                 match self.read(PartOf { request: key, index }, item) {
                     Some(answer) => {
@@ -422,6 +424,7 @@ impl Part {
             at_least_one,
             current_leader_epoch: self.wanted.current_leader_epoch,
             last_fetched_epoch: self.wanted.last_fetched_epoch,
+            read_committed: false,
             reader: 0,
         }
     }

@@ -344,6 +344,7 @@ impl Shard {
         let (Some(offset), log) = (hosted.loading, hosted.log) else { return };
         let request = self.requests.insert(Request::Loading(partition));
         let item = ReadItem {
+            read_committed: false,
             part: 0,
             log,
             offset,

@@ -268,6 +268,7 @@ impl Shard {
             return Some(Some(self.lag(end_offset, timestamp_ms)));
         }
         let read = ReadItem {
+            read_committed: false,
             part: item.part,
             log: item.log,
             offset: oldest,

@@ -12,6 +12,7 @@ use net::ops::{ListenerId, Socket};
 use storage::LogId;
 use storage::buffer::Slice;
 use storage::io::DataDirectory;
+use storage::transactions::Aborted;
 
 use super::lags::{LagAnswer, LagItem};
 use super::partition_admin;
@@ -271,6 +272,8 @@ pub struct ReadItem {
     pub current_leader_epoch: i32,
     /// The epoch of the last record the consumer has; -1 if it does not say.
     pub last_fetched_epoch: i32,
+    /// Whether records of open transactions are left out, and aborted ones told.
+    pub read_committed: bool,
     /// Who reads: the same consumer of the same partition has the same number each time, and what follows is read ahead.
     pub reader: u64,
 }
@@ -284,6 +287,8 @@ pub struct ReadAnswer {
     pub error: ErrorCode,
     /// The high watermark; -1 with most errors.
     pub high_watermark: i64,
+    /// The last stable offset; -1 with most errors.
+    pub last_stable_offset: i64,
     /// The first offset of the log; -1 with most errors.
     pub log_start_offset: i64,
     /// Where the consumer's log and this one part: the epoch and its end offset here (KIP-595's diverging epoch).
@@ -294,6 +299,8 @@ pub struct ReadAnswer {
     pub records: Vec<Slice>,
     /// The offset after the last record; -1 without records.
     pub next_offset: i64,
+    /// Aborted transactions with records among these, for a consumer of committed ones.
+    pub aborted: Vec<Aborted>,
     /// Whether there are no records because the store was too busy: they may be read later.
     pub is_busy: bool,
 }
@@ -306,11 +313,13 @@ impl ReadAnswer {
             part,
             error,
             high_watermark: -1,
+            last_stable_offset: -1,
             log_start_offset: -1,
             diverging: None,
             leader_epoch: -1,
             records: Vec::new(),
             next_offset: -1,
+            aborted: Vec::new(),
             is_busy: false,
         }
     }
@@ -331,6 +340,8 @@ pub struct QueryItem {
     pub log: LogId,
     /// The leader epoch the client believes in; -1 skips the check.
     pub current_leader_epoch: i32,
+    /// Whether only what is stable counts, not all that is committed.
+    pub read_committed: bool,
     /// The question.
     pub query: Query,
 }
@@ -338,7 +349,7 @@ pub struct QueryItem {
 /// Which offset is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Query {
-    /// The high watermark.
+    /// The high watermark, or the last stable offset.
     Latest,
     /// The log start offset.
     Earliest,

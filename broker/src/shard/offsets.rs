@@ -14,6 +14,9 @@ use super::pending::Key;
 use super::{Request, Shard};
 use crate::error_code::ErrorCode;
 
+/// `isolation_level` of a consumer that wants committed records only (KIP-98).
+pub(super) const READ_COMMITTED: i8 = 1;
+
 /// Questions under way: a client's own, or the share of them that another shard asked.
 #[derive(Debug)]
 pub(crate) struct Queries {
@@ -34,6 +37,7 @@ struct Question<'a> {
     topic: &'a str,
     partition: i32,
     current_leader_epoch: i32,
+    read_committed: bool,
     query: Result<Query, Wrong>,
 }
 
@@ -66,6 +70,7 @@ impl Shard {
                 topic: &topic.name,
                 partition: partition.partition_index,
                 current_leader_epoch: partition.current_leader_epoch,
+                read_committed: request.isolation_level == READ_COMMITTED,
                 query: match times_named[&(&*topic.name, partition.partition_index)] {
                     1 => timestamp_query(partition.timestamp, version),
                     _ => Err(Wrong::Repeated),
@@ -108,6 +113,7 @@ impl Shard {
                 topic: &topic.topic,
                 partition: partition.partition,
                 current_leader_epoch: partition.current_leader_epoch,
+                read_committed: false,
                 query: Ok(Query::EpochEnd(partition.leader_epoch)),
             })
         });
@@ -148,7 +154,9 @@ impl Shard {
                 (None, _) => Some(refused(ErrorCode::UnknownTopicOrPartition)),
                 (Some(place), Ok(query)) => {
                     let current_leader_epoch = question.current_leader_epoch;
-                    let item = QueryItem { part, log: LogId(place.log_id), current_leader_epoch, query };
+                    let read_committed = question.read_committed;
+                    let log = LogId(place.log_id);
+                    let item = QueryItem { part, log, current_leader_epoch, read_committed, query };
                     let owner = usize::from(place.shard);
                     if owner == self.id {
                         self.query(PartOf { request: key, index: part }, item)

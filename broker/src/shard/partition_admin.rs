@@ -203,7 +203,7 @@ impl Shard {
         let (slot, high_watermark) = (partition.slot, partition.replica.high_watermark());
         match deed {
             Deed::DeleteBefore(offset) => self.delete_before(part_of, slot, high_watermark, offset),
-            Deed::Producers => Some(Ok(Fact::Producers(self.stores[slot].producers(slot).active().collect()))),
+            Deed::Producers => Some(Ok(Fact::Producers(self.stores[slot].active_producers(slot).collect()))),
             Deed::Size => Some(Ok(Fact::Size(self.stores[slot].size_bytes(slot)))),
         }
     }

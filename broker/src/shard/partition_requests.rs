@@ -224,9 +224,9 @@ fn fill_producers(response: &mut describe_producers::Response<'_>, facts: Facts<
                         producer_epoch: active.epoch.into(),
                         last_sequence: active.last_sequence,
                         last_timestamp: active.last_timestamp,
-                        // No coordinator of transactions has written a marker, and none is open.
+                        // No coordinator of transactions has written a marker yet.
                         coordinator_epoch: -1,
-                        current_txn_start_offset: -1,
+                        current_txn_start_offset: active.transaction_start_offset.unwrap_or(-1),
                     }
                 };
                 partition.active_producers = producers.into_iter().map(producer).collect();

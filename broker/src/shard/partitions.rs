@@ -86,6 +86,14 @@ pub(crate) struct Validating {
     bytes: usize,
 }
 
+/// A read that waits for the disk.
+#[derive(Debug)]
+struct Reading {
+    part_of: PartOf,
+    item: ReadItem,
+    answer: ReadAnswer,
+}
+
 /// What an append came to for now.
 #[derive(Debug)]
 pub(crate) enum Appending {
@@ -106,8 +114,8 @@ pub(crate) struct Partitions {
     /// By place: the slots of all directories in turn.
     entries: Vec<Option<Partition>>,
     validating: FxHashMap<AppendToken, Validating>,
-    reading: FxHashMap<ReadToken, (PartOf, ReadAnswer)>,
-    /// With the high watermark at the time: what lies beyond is not told.
+    reading: FxHashMap<ReadToken, Reading>,
+    /// With the high watermark at the time, or the last stable offset: what lies beyond is not told.
     looking_up: FxHashMap<LookupToken, (PartOf, u32, i64)>,
 }
 
@@ -272,8 +280,10 @@ impl Shard {
             return Some(ReadAnswer { leader_epoch, ..ReadAnswer::refused(item.part, epoch_error) });
         }
         let slot = partition.slot;
+        let high_watermark = partition.replica.high_watermark();
         let mut answer = ReadAnswer {
-            high_watermark: partition.replica.high_watermark(),
+            high_watermark,
+            last_stable_offset: self.stores[slot].last_stable_offset(slot, high_watermark),
             log_start_offset: self.stores[slot].start_offset(slot),
             leader_epoch,
             ..ReadAnswer::refused(item.part, ErrorCode::None)
@@ -290,15 +300,15 @@ impl Shard {
             offset: item.offset,
             max_bytes: item.max_bytes,
             at_least_one: item.at_least_one,
-            limit_offset: answer.high_watermark,
+            limit_offset: if item.read_committed { answer.last_stable_offset } else { high_watermark },
             reader: ReaderId(item.reader),
         };
         match self.stores[slot].read(slot, request, &mut answer.records) {
             Read::Pending(token) => {
-                self.partitions.reading.insert(token, (part_of, answer));
+                self.partitions.reading.insert(token, Reading { part_of, item, answer });
                 None
             }
-            done => Some(finished(answer, &done)),
+            done => Some(self.finished(slot, item, answer, &done)),
         }
     }
 
@@ -337,13 +347,16 @@ impl Shard {
         }
         let slot = partition.slot;
         let high_watermark = partition.replica.high_watermark();
+        let store = &self.stores[slot];
+        let limit_offset =
+            if item.read_committed { store.last_stable_offset(slot, high_watermark) } else { high_watermark };
         let known = |offset, leader_epoch| QueryAnswer {
             offset,
             leader_epoch,
             ..QueryAnswer::none(item.part, ErrorCode::None)
         };
         let lookup = match item.query {
-            Query::Latest => return Some(known(high_watermark, leader_epoch)),
+            Query::Latest => return Some(known(limit_offset, leader_epoch)),
             Query::Earliest => {
                 let start = self.stores[slot].start_offset(slot);
                 return Some(known(start, leader_epoch));
@@ -355,10 +368,10 @@ impl Shard {
         };
         match lookup {
             Lookup::Pending(token) => {
-                self.partitions.looking_up.insert(token, (part_of, item.part, high_watermark));
+                self.partitions.looking_up.insert(token, (part_of, item.part, limit_offset));
                 None
             }
-            done => Some(outcome::lookup(item.part, done, high_watermark)),
+            done => Some(outcome::lookup(item.part, done, limit_offset)),
         }
     }
 
@@ -376,7 +389,9 @@ impl Shard {
             match event {
                 Event::Durable { slot, end_offset } => self.durable(slot, end_offset),
                 Event::AppendFinished { token, outcome, .. } => self.validated(token, outcome),
-                Event::ReadFinished { token, outcome, slices, .. } => self.read_finished(token, outcome, slices),
+                Event::ReadFinished { token, slot, outcome, slices } => {
+                    self.read_finished(token, slot, &outcome, slices);
+                }
                 Event::LookupFinished { token, outcome, .. } => {
                     if let Some((part_of, part, limit_offset)) = self.partitions.looking_up.remove(&token) {
                         self.query_answered(part_of, outcome::lookup(part, outcome, limit_offset));
@@ -430,20 +445,25 @@ impl Shard {
         }
     }
 
-    fn read_finished(&mut self, token: ReadToken, outcome: Read, slices: Vec<Slice>) {
-        let Some((part_of, mut answer)) = self.partitions.reading.remove(&token) else { return };
+    fn read_finished(&mut self, token: ReadToken, slot: Slot, outcome: &Read, slices: Vec<Slice>) {
+        let Some(Reading { part_of, item, mut answer }) = self.partitions.reading.remove(&token) else { return };
         answer.records = slices;
-        self.read_answered(part_of, finished(answer, &outcome));
+        let answer = self.finished(slot, item, answer, outcome);
+        self.read_answered(part_of, answer);
     }
-}
 
-/// The answer of a read that has ended; a failed one tells no offsets, as Kafka's does not.
-fn finished(answer: ReadAnswer, outcome: &Read) -> ReadAnswer {
-    match (outcome::read(outcome), outcome) {
-        (ErrorCode::None, &Read::Ready { next_offset, .. }) => ReadAnswer { next_offset, ..answer },
-        (ErrorCode::None, Read::Busy) => ReadAnswer { is_busy: true, ..answer },
-        (ErrorCode::None, _) => answer,
-        (error, _) => ReadAnswer::refused(answer.part, error),
+    /// The answer of a read that has ended; a failed one tells no offsets, as Kafka's does not.
+    fn finished(&self, slot: Slot, item: ReadItem, answer: ReadAnswer, outcome: &Read) -> ReadAnswer {
+        match (outcome::read(outcome), outcome) {
+            (ErrorCode::None, &Read::Ready { next_offset, .. }) if item.read_committed => {
+                let aborted = self.stores[slot].aborted_transactions(slot, item.offset, next_offset);
+                ReadAnswer { next_offset, aborted, ..answer }
+            }
+            (ErrorCode::None, &Read::Ready { next_offset, .. }) => ReadAnswer { next_offset, ..answer },
+            (ErrorCode::None, Read::Busy) => ReadAnswer { is_busy: true, ..answer },
+            (ErrorCode::None, _) => answer,
+            (error, _) => ReadAnswer::refused(answer.part, error),
+        }
     }
 }
 

@@ -5,4 +5,5 @@ mod connections;
 mod control;
 mod directories;
 mod parking;
+mod transactions;
 mod world;

@@ -50,6 +50,8 @@ pub enum RecordKind {
     Journal = 2,
     /// What compaction did to the log of the record before: [`super::record::CompactionV1`].
     Compaction = 3,
+    /// The transactions of the log of the record before: [`crate::transactions::TransactionsV1`].
+    Transactions = 4,
 }
 
 /// Part of a full copy.
@@ -209,6 +211,7 @@ pub fn for_each_record(
             (1, RECORD_VERSION) => RecordKind::Log,
             (2, RECORD_VERSION) => RecordKind::Journal,
             (3, RECORD_VERSION) => RecordKind::Compaction,
+            (4, RECORD_VERSION) => RecordKind::Transactions,
             (kind, version) => return Err(format!("checkpoint record of kind {kind}, version {version}")),
         };
         each(kind, record)?;

@@ -4,6 +4,7 @@ use rkyv::rancor;
 use rkyv::{Archive, Deserialize, Serialize};
 
 use super::format::{self, RecordKind};
+use crate::transactions::TransactionsV1;
 use crate::{epochs, producers};
 
 /// One log, version 1. The frame around it says the version.
@@ -86,16 +87,32 @@ pub struct Recorded {
     pub log: LogV1,
     /// What compaction did to it, if it did anything.
     pub compaction: Option<CompactionV1>,
+    /// Its transactions, if it ever had any.
+    pub transactions: Option<TransactionsV1>,
 }
 
 impl Recorded {
     /// Appends the records with their heads to a group's records; says how many they are.
     pub(crate) fn push(&self, records: &mut Vec<u8>) -> u32 {
         format::push_record(records, RecordKind::Log, |out| encode(&self.log, out));
-        let Some(compaction) = &self.compaction else { return 1 };
-        format::push_record(records, RecordKind::Compaction, |out| encode_compaction(compaction, out));
-        2
+        if let Some(compaction) = &self.compaction {
+            format::push_record(records, RecordKind::Compaction, |out| encode_compaction(compaction, out));
+        }
+        if let Some(transactions) = &self.transactions {
+            format::push_record(records, RecordKind::Transactions, |out| encode_transactions(transactions, out));
+        }
+        1 + u32::from(self.compaction.is_some()) + u32::from(self.transactions.is_some())
     }
+}
+
+fn encode_transactions(transactions: &TransactionsV1, out: &mut Vec<u8>) {
+    let bytes = rkyv::to_bytes::<rancor::Error>(transactions).expect("plain data in memory can be laid out");
+    out.extend_from_slice(&bytes);
+}
+
+/// Reads the record's bytes, validated.
+pub(crate) fn decode_transactions(bytes: &[u8]) -> Result<TransactionsV1, String> {
+    rkyv::from_bytes::<TransactionsV1, rancor::Error>(bytes).map_err(|error| error.to_string())
 }
 
 fn encode_compaction(compaction: &CompactionV1, out: &mut Vec<u8>) {

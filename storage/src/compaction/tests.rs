@@ -3,7 +3,7 @@
 use super::judge::{Judge, Rule, Terms};
 use super::map::{OffsetMap, Shape};
 use super::rewrite::{Rewrite, emptied};
-use super::transactions::{Survey, Transactions};
+use super::transactions::Transactions;
 use crate::batch::{Attributes, Batch, Producer, TimestampType, stamp};
 use crate::buffer::{Pool, Slice};
 use crate::builder::{BatchBuilder, EndTransaction, NewHeader, NewRecord, Options};
@@ -177,15 +177,17 @@ impl Log {
         self
     }
 
-    fn surveyed(&self) -> (Transactions, i64) {
-        let mut survey = Survey::default();
-        self.0.iter().for_each(|bytes| survey.take(&Batch::first(bytes).expect("a batch")));
-        survey.finish(self.0.len() as i64)
+    fn transactions(&self) -> Transactions {
+        let mut index = crate::transactions::Transactions::default();
+        for (bytes, offset) in self.0.iter().zip(0..) {
+            index.append(&Batch::first(bytes).expect("a batch"), 0, offset, offset);
+        }
+        Transactions::new(index.all_aborted())
     }
 
     /// What can be discarded, of the batches from `first` on without those at `gone`.
     fn discarded(&self, first: usize, gone: &[usize]) -> Vec<usize> {
-        let (mut transactions, _) = self.surveyed();
+        let mut transactions = self.transactions();
         let batches = self.0.iter().enumerate().skip(first).filter(|(at, _)| !gone.contains(at));
         let discarded = batches.filter(|(_, bytes)| transactions.can_discard(&Batch::first(bytes).expect("a batch")));
         discarded.map(|(at, _)| at).collect()
@@ -196,16 +198,8 @@ impl Log {
 fn aborted_records_go_and_their_mark_goes_after_them() {
     let mut log = Log(Vec::new());
     log.data(1).data(2).mark(1, false).data(1).mark(2, true).mark(1, true);
-    assert_eq!(log.surveyed().1, 6, "every transaction has ended");
     assert_eq!(log.discarded(0, &[]), [0], "the records of the aborted transaction alone");
     assert_eq!(log.discarded(0, &[0]), [2], "and its mark once they are gone");
     assert_eq!(log.discarded(0, &[0, 1, 3]), [2, 4, 5], "a commit is not needed without its records either");
     assert_eq!(log.discarded(3, &[]), [4], "a pass that begins later takes nothing for aborted that is not");
-}
-
-#[test]
-fn nothing_from_an_open_transaction_on_is_stable() {
-    let mut log = Log(Vec::new());
-    log.data(1).mark(1, true).data(2).data(1).mark(1, false);
-    assert_eq!(log.surveyed().1, 2);
 }

@@ -1,81 +1,17 @@
 //! Which records belong to aborted transactions, and which marks are still needed (KIP-98, KIP-534).
 //!
 //! ```text
-//! survey:  data p1 │ data p2 │ abort p1 │ data p2 │ commit p2 │ data p3 (open) ┆ nothing from here on is compacted
-//!          └───────── aborted: p1 from the first data to the mark ┘
-//! filter:  data of aborted transactions goes; a mark stays while data of its transaction was met before it
+//! the log's index:  data p1 │ data p2 │ abort p1 │ data p2 │ commit p2 │ data p3 (open) ┆ nothing from here on is compacted
+//!                   └ aborted: p1, from the first data to the mark ┘
+//! a pass:           data of aborted transactions goes; a mark stays while data of its transaction was met before it
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::batch::Batch;
-use crate::builder::EndTransaction;
-use crate::record;
+use crate::transactions::{Aborted, mark};
 
-/// Aborted transactions that one pass knows: 24 bytes each. Behind more of them the pass ends.
-const ABORTED_MAX: usize = 1 << 16;
-/// Transactions open at once in one log.
-const OPEN_MAX: usize = 1 << 16;
-
-/// An aborted transaction of one producer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Aborted {
-    producer: i64,
-    first_offset: i64,
-    mark_offset: i64,
-}
-
-/// The kind of a control batch's mark.
-fn mark(batch: &Batch<'_>) -> Option<EndTransaction> {
-    let record = record::records(batch.body()).next()?.ok()?;
-    EndTransaction::parse(record.key?, record.value.unwrap_or_default())
-}
-
-/// Finds transactions by reading a log from its start.
-#[derive(Debug, Default)]
-pub(crate) struct Survey {
-    /// First offsets of transactions without a mark so far, by producer.
-    open: BTreeMap<i64, i64>,
-    aborted: Vec<Aborted>,
-    /// Where it stopped, if there was too much to remember.
-    stopped_at: Option<i64>,
-}
-
-impl Survey {
-    /// Takes the next batch of the log.
-    pub(crate) fn take(&mut self, batch: &Batch<'_>) {
-        if self.stopped_at.is_some() || !batch.attributes().is_transactional() {
-            return;
-        }
-        let producer = batch.producer_id();
-        if !batch.attributes().is_control() {
-            if self.open.len() < OPEN_MAX {
-                self.open.entry(producer).or_insert(batch.base_offset());
-            } else if !self.open.contains_key(&producer) {
-                self.stopped_at = Some(batch.base_offset());
-            }
-            return;
-        }
-        let Some(first_offset) = self.open.remove(&producer) else { return };
-        if mark(batch).is_some_and(|mark| !mark.is_commit) {
-            if self.aborted.len() == ABORTED_MAX {
-                self.open.insert(producer, first_offset);
-                self.stopped_at = Some(batch.base_offset());
-                return;
-            }
-            self.aborted.push(Aborted { producer, first_offset, mark_offset: batch.base_offset() });
-        }
-    }
-
-    /// What it found, for a log up to `end`; and the offset below which every transaction has ended.
-    pub(crate) fn finish(mut self, end: i64) -> (Transactions, i64) {
-        let stable = self.open.values().copied().chain(self.stopped_at).min().map_or(end, |first| first.min(end));
-        self.aborted.sort_unstable_by_key(|it| it.first_offset);
-        (Transactions { aborted: self.aborted, ..Transactions::default() }, stable)
-    }
-}
-
-/// Follows transactions while a log is read from its start once more.
+/// Follows transactions while a log is read.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Transactions {
     /// By first offset.
@@ -86,9 +22,23 @@ pub(crate) struct Transactions {
     ongoing: BTreeMap<i64, VecDeque<(Aborted, bool)>>,
     /// Producers whose data of a committed transaction was met since its last mark.
     committed: BTreeSet<i64>,
+    /// Of the mark that was looked at last: its entry in the index, if it is still needed.
+    needed: Option<Aborted>,
 }
 
 impl Transactions {
+    /// Of a log whose index has these.
+    pub(crate) fn new(aborted: impl Iterator<Item = Aborted>) -> Self {
+        let mut aborted: Vec<Aborted> = aborted.collect();
+        aborted.sort_unstable_by_key(|it| it.first_offset);
+        Self { aborted, ..Self::default() }
+    }
+
+    /// The entry that the index of what is written needs because of the batch that was taken last.
+    pub(crate) fn take_needed(&mut self) -> Option<Aborted> {
+        self.needed.take()
+    }
+
     /// The same, at the log's start again.
     pub(crate) fn rewound(self) -> Self {
         Self { aborted: self.aborted, ..Self::default() }
@@ -103,11 +53,11 @@ impl Transactions {
     /// pass may have begun behind their marks.
     fn begin_up_to(&mut self, batch: &Batch<'_>) {
         while let Some(aborted) = self.aborted.get(self.begun).filter(|it| it.first_offset <= batch.last_offset()) {
-            self.ongoing.entry(aborted.producer).or_default().push_back((*aborted, false));
+            self.ongoing.entry(aborted.producer_id).or_default().push_back((*aborted, false));
             self.begun += 1;
         }
         if let Some(of_producer) = self.ongoing.get_mut(&batch.producer_id()) {
-            of_producer.retain(|(aborted, _)| aborted.mark_offset >= batch.base_offset());
+            of_producer.retain(|(aborted, _)| aborted.last_offset >= batch.base_offset());
         }
     }
 
@@ -141,11 +91,12 @@ impl Transactions {
             return !self.committed.remove(&producer);
         }
         let Some(of_producer) = self.ongoing.get_mut(&producer) else { return true };
-        let is_its = of_producer.front().is_some_and(|(aborted, _)| aborted.mark_offset == batch.base_offset());
+        let is_its = of_producer.front().is_some_and(|(aborted, _)| aborted.last_offset == batch.base_offset());
         let ended = if is_its { of_producer.pop_front() } else { None };
         if of_producer.is_empty() {
             self.ongoing.remove(&producer);
         }
-        ended.is_none_or(|(_, had_data)| !had_data)
+        self.needed = ended.filter(|(_, had_data)| *had_data).map(|(aborted, _)| aborted);
+        self.needed.is_none()
     }
 }

@@ -50,11 +50,12 @@
 //!  … the bytes from `durable` to the end of the last batch
 //! ```
 //!
-//! A Truncate, version 2 (no program ever wrote version 1), always in the durable journal:
+//! A Truncate, version 2 (no program ever wrote version 1), or 3 where transactions are open; always in the durable journal:
 //!
 //! ```text
 //!  0 segment i64 │ 8 position u64 │ 16 start offset i64 │ 24 end offset i64
-//! 32 producers that lost all batches they were known by, and what the log has of them: [`producers::SnapshotV1`]
+//!    version 3: bytes of open transactions u32; the transactions, 16 bytes each: producer id i64 │ first offset i64
+//!  … producers that lost all batches they were known by, and what the log has of them: [`producers::SnapshotV1`]
 //! ```
 //!
 //! If the log is empty after it (start and end are the same), it goes on in that segment and has no other.
@@ -80,6 +81,10 @@ const APPEND_COVERED: usize = APPEND_HEAD_BYTES + batch::HEADER_BYTES;
 pub const IMAGE_HEAD_BYTES: usize = 24;
 /// Bytes of a Truncate's body before the producers.
 pub const TRUNCATE_HEAD_BYTES: usize = 32;
+/// The version of a Truncate that tells of open transactions.
+const TRUNCATE_OPEN_VERSION: u8 = 3;
+/// Bytes of an open transaction in it.
+pub(crate) const OPEN_BYTES: usize = 16;
 /// Bytes of a Reference's body before the batches' heads.
 pub const REFERENCE_HEAD_BYTES: usize = 32;
 /// What a Reference says of each batch.
@@ -113,9 +118,9 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The version of the bodies that this program writes and reads.
-    fn version(self) -> u8 {
-        if self == Self::Truncate { 2 } else { 1 }
+    /// Whether this program reads bodies of that version.
+    fn has_version(self, version: u8) -> bool {
+        if self == Self::Truncate { matches!(version, 2 | TRUNCATE_OPEN_VERSION) } else { version == 1 }
     }
 
     fn from_number(number: u8) -> Option<Self> {
@@ -182,6 +187,8 @@ pub enum Body<B> {
         start_offset: i64,
         /// Its new end offset.
         end_offset: i64,
+        /// Transactions that are open there, 16 bytes each: producer id and first offset.
+        open: B,
         /// The bytes of a [`crate::producers::SnapshotV1`]: producers whose known batches were all cut, as the rest of
         /// the log has them.
         producers: B,
@@ -216,6 +223,14 @@ impl<B: AsRef<[u8]>> Body<B> {
         }
     }
 
+    fn version(&self) -> u8 {
+        match self {
+            Self::Truncate { open, .. } if open.as_ref().is_empty() => 2,
+            Self::Truncate { .. } => TRUNCATE_OPEN_VERSION,
+            _ => 1,
+        }
+    }
+
     /// Bytes that the entry takes in a group, frame included.
     pub fn entry_bytes(&self) -> usize {
         FRAME_BYTES
@@ -225,7 +240,9 @@ impl<B: AsRef<[u8]>> Body<B> {
                     REFERENCE_HEAD_BYTES + batches.as_ref().len() + image.as_ref().len()
                 }
                 Self::TailImage { bytes, .. } => IMAGE_HEAD_BYTES + bytes.as_ref().len(),
-                Self::Truncate { producers, .. } => TRUNCATE_HEAD_BYTES + producers.as_ref().len(),
+                Self::Truncate { open, producers, .. } => {
+                    TRUNCATE_HEAD_BYTES + open_bytes(open.as_ref()) + producers.as_ref().len()
+                }
                 Self::LogStart { .. } => 8,
                 Self::Delete | Self::Noop => 0,
                 Self::Directory { name } => name.as_ref().len(),
@@ -277,17 +294,24 @@ impl<B: AsRef<[u8]>> Body<B> {
                 put(rest, 16, end_offset.to_le_bytes());
                 rest[IMAGE_HEAD_BYTES..].copy_from_slice(bytes.as_ref());
             }
-            Self::Truncate { place, start_offset, end_offset, producers } => {
+            Self::Truncate { place, start_offset, end_offset, open, producers } => {
                 put_place(rest, *place);
                 put(rest, 16, start_offset.to_le_bytes());
                 put(rest, 24, end_offset.to_le_bytes());
-                rest[TRUNCATE_HEAD_BYTES..].copy_from_slice(producers.as_ref());
+                let open = open.as_ref();
+                let at = TRUNCATE_HEAD_BYTES + open_bytes(open);
+                if !open.is_empty() {
+                    put(rest, TRUNCATE_HEAD_BYTES, (open.len() as u32).to_le_bytes());
+                    rest[TRUNCATE_HEAD_BYTES + 4..at].copy_from_slice(open);
+                }
+                rest[at..].copy_from_slice(producers.as_ref());
             }
             Self::LogStart { start_offset } => put(rest, 0, start_offset.to_le_bytes()),
             Self::Delete | Self::Noop => {}
             Self::Directory { name } => rest.copy_from_slice(name.as_ref()),
         }
         put_frame(frame, self.kind(), rest.len(), covered, log, sequence);
+        frame[1] = self.version();
         let crc = chained_crc(seed, &frame[..28], &rest[..covered]);
         put(frame, 28, crc.to_le_bytes());
         crc
@@ -341,15 +365,15 @@ pub fn decode_entry<'a>(bytes: &'a [u8], expected: Expected) -> Result<Entry<'a>
     if crc != get_u32(frame, 28) || get_u64(frame, 8) != expected.sequence {
         return Err(Undecodable::Broken);
     }
-    let kind = Kind::from_number(frame[0]).filter(|kind| frame[1] == kind.version());
+    let kind = Kind::from_number(frame[0]).filter(|kind| kind.has_version(frame[1]));
     let newer = || Undecodable::Newer(format!("journal entry of kind {}, version {}", frame[0], frame[1]));
-    let body = decode_body(kind.ok_or_else(newer)?, body)?;
+    let body = decode_body(kind.ok_or_else(newer)?, frame[1], body)?;
     let log = LogId(get_u64(frame, 16));
     Ok(Entry { sequence: expected.sequence, log, body, crc, bytes: FRAME_BYTES + length })
 }
 
-fn decode_body(kind: Kind, body: &[u8]) -> Result<Body<&[u8]>, Undecodable> {
-    let body = decode_any_body(kind, body)?;
+fn decode_body(kind: Kind, version: u8, body: &[u8]) -> Result<Body<&[u8]>, Undecodable> {
+    let body = decode_any_body(kind, version, body)?;
     let place = match &body {
         Body::Append { place, .. }
         | Body::Reference { place, .. }
@@ -361,7 +385,7 @@ fn decode_body(kind: Kind, body: &[u8]) -> Result<Body<&[u8]>, Undecodable> {
     if place.is_none_or(|place| place.position <= SEGMENT_BYTES_MAX) { Ok(body) } else { Err(Undecodable::Broken) }
 }
 
-fn decode_any_body(kind: Kind, body: &[u8]) -> Result<Body<&[u8]>, Undecodable> {
+fn decode_any_body(kind: Kind, version: u8, body: &[u8]) -> Result<Body<&[u8]>, Undecodable> {
     Ok(match kind {
         Kind::Append => {
             let head = body.get(..APPEND_HEAD_BYTES).ok_or(Undecodable::Broken)?;
@@ -381,8 +405,10 @@ fn decode_any_body(kind: Kind, body: &[u8]) -> Result<Body<&[u8]>, Undecodable> 
         Kind::Truncate => {
             let head = body.get(..TRUNCATE_HEAD_BYTES).ok_or(Undecodable::Broken)?;
             let (start_offset, end_offset) = (get_u64(head, 16) as i64, get_u64(head, 24) as i64);
-            let producers = &body[TRUNCATE_HEAD_BYTES..];
-            Body::Truncate { place: get_place(head), start_offset, end_offset, producers }
+            let rest = &body[TRUNCATE_HEAD_BYTES..];
+            let parts = if version == TRUNCATE_OPEN_VERSION { split_open(rest) } else { Some((&rest[..0], rest)) };
+            let (open, producers) = parts.ok_or(Undecodable::Broken)?;
+            Body::Truncate { place: get_place(head), start_offset, end_offset, open, producers }
         }
         Kind::LogStart if body.len() == 8 => Body::LogStart { start_offset: get_u64(body, 0) as i64 },
         Kind::LogStart => return Err(Undecodable::Broken),
@@ -390,6 +416,17 @@ fn decode_any_body(kind: Kind, body: &[u8]) -> Result<Body<&[u8]>, Undecodable> 
         Kind::Noop => Body::Noop,
         Kind::Directory => Body::Directory { name: body },
     })
+}
+
+/// What the open transactions of a Truncate take in its body.
+fn open_bytes(open: &[u8]) -> usize {
+    if open.is_empty() { 0 } else { 4 + open.len() }
+}
+
+fn split_open(rest: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = rest.split_first_chunk()?;
+    let length = u32::from_le_bytes(*length) as usize;
+    rest.split_at_checked(length).filter(|_| length > 0 && length.is_multiple_of(OPEN_BYTES))
 }
 
 fn decode_reference(body: &[u8]) -> Option<Body<&[u8]>> {
@@ -587,7 +624,7 @@ pub fn first_seed(incarnation: u64, shard: u32, durability: Durability) -> u32 {
 /// Writes an entry's frame but for its CRC.
 fn put_frame(frame: &mut [u8], kind: Kind, body_bytes: usize, covered: usize, log: LogId, sequence: u64) {
     frame[0] = kind as u8;
-    frame[1] = kind.version();
+    frame[1] = 1;
     put(frame, 2, [0; 2]);
     put(frame, 4, u32::try_from(body_bytes).expect("an entry fits its extent").to_le_bytes());
     put(frame, 8, sequence.to_le_bytes());
@@ -641,11 +678,12 @@ mod tests {
         let mut batches = Vec::new();
         push_referred(&mut batches, &batch, 0);
         let image = &batch[4096..];
-        let bodies: [Body<&[u8]>; 8] = [
+        let bodies: [Body<&[u8]>; 9] = [
             Body::Append { place, max_timestamp_delta: 3, batch: &batch },
             Body::Reference { place, durable: 8192, batches: &batches, image },
             Body::TailImage { place, end_offset: 9, bytes: b"image" },
-            Body::Truncate { place, start_offset: 2, end_offset: 8, producers: b"producers" },
+            Body::Truncate { place, start_offset: 2, end_offset: 8, open: b"", producers: b"producers" },
+            Body::Truncate { place, start_offset: 2, end_offset: 8, open: &[7; 32], producers: b"producers" },
             Body::LogStart { start_offset: 3 },
             Body::Delete,
             Body::Noop,

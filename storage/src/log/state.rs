@@ -23,6 +23,7 @@ use crate::segment::Segment;
 use crate::store::deferred::Deferred;
 use crate::store::truncate::Truncation;
 use crate::tail::Tail;
+use crate::transactions::{Open, Transactions};
 
 /// A segment's end in memory, and which segment's.
 #[derive(Debug)]
@@ -59,8 +60,6 @@ pub(crate) struct Compacted {
     pub(crate) due_ns: Option<u64>,
     /// The share of it that waits to be compacted, in millionths.
     pub(crate) dirty_millionths: u32,
-    /// Transactions were met in it: a pass has to know how they ended before it begins.
-    pub(crate) has_transactions: bool,
     /// A stored batch was damaged: compaction leaves the log alone until the next start.
     pub(crate) is_uncleanable: bool,
 }
@@ -105,6 +104,8 @@ pub(crate) struct Log {
     pub(crate) tails: VecDeque<SegmentTail>,
     pub(crate) epochs: Epochs,
     pub(crate) producers: Producers,
+    /// None if it never had any.
+    pub(crate) transactions: Option<Box<Transactions>>,
     /// Whether journal or checkpoint know the directory's name.
     pub(crate) is_directory_journaled: bool,
     /// Whether the directory is there, durably.
@@ -137,6 +138,8 @@ pub(crate) struct Log {
     pub(crate) partial_reads: u32,
     /// When the log is due for retention, if it is.
     pub(crate) due_ns: Option<u64>,
+    /// When it is to be looked for producers that have expired, if it knows any.
+    pub(crate) expiry_due_ns: Option<u64>,
     /// What compaction did to it, and when it is due for more.
     pub(crate) compacted: Compacted,
     /// Its end is being cut: appends wait.
@@ -158,6 +161,7 @@ impl Log {
             tails: VecDeque::new(),
             epochs: Epochs::new(),
             producers: Producers::new(),
+            transactions: None,
             is_directory_journaled: false,
             is_directory_made: false,
             is_carried: false,
@@ -175,6 +179,7 @@ impl Log {
             is_cached: false,
             partial_reads: 0,
             due_ns: None,
+            expiry_due_ns: None,
             compacted: Compacted::default(),
             truncation: None,
         }
@@ -183,6 +188,13 @@ impl Log {
     /// Whether appends must wait.
     pub(crate) fn is_held_up(&self) -> bool {
         self.is_loading_block || self.truncation.is_some()
+    }
+
+    /// Below it, it is known of every transaction how it ended: at most the high watermark.
+    pub(crate) fn last_stable_offset(&self, high_watermark: i64) -> i64 {
+        let first = self.transactions.as_ref().and_then(|it| it.first_unstable(high_watermark));
+        // Retention may have removed the beginning of a transaction that is still open.
+        first.map_or(high_watermark, |first| first.max(self.start_offset).min(high_watermark))
     }
 
     /// Whether everything appended is durable, and nothing of the log waits for the disk but reads.
@@ -198,16 +210,21 @@ impl Log {
         self.segments.push_back(Segment::new(base_offset, self.config.index_interval_bytes, now_ms));
         self.tails.push_back(SegmentTail { base_offset, tail: Tail::new(0) });
         self.end_at(base_offset);
+        if let Some(transactions) = &mut self.transactions {
+            transactions.clear();
+        }
         cut
     }
 
     /// Cuts the segment `base_offset` where `index` ends, and those after it off; says which files are to be removed.
+    /// `open` are the transactions that are open there.
     pub(crate) fn truncate(
         &mut self,
         base_offset: i64,
         index: Box<Index>,
         is_index_kept: bool,
         end_offset: i64,
+        open: Open,
     ) -> Vec<GenerationV1> {
         let end = index.end();
         assert!(end.offset <= end_offset, "the index ends with what is left");
@@ -223,6 +240,9 @@ impl Log {
             }
         }
         self.end_at(end_offset);
+        if let Some(transactions) = &mut self.transactions {
+            transactions.truncate(base_offset, end_offset, open);
+        }
         cut
     }
 
@@ -306,7 +326,8 @@ impl Log {
                 false => self.producers.snapshot(),
             },
         };
-        Recorded { log, compaction: self.compacted.record(&self.segments) }
+        let transactions = self.transactions.as_ref().map(|it| it.record());
+        Recorded { log, compaction: self.compacted.record(&self.segments), transactions }
     }
 }
 

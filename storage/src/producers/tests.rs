@@ -87,9 +87,9 @@ fn idle_producers_expire_and_a_clock_set_back_keeps_them() {
     let offsets = Offsets { base: 0, last: 0 };
     producers.append(producer(1, 0, 0), offsets, 0, 1000);
     producers.append(producer(2, 0, 0), Offsets { base: 1, last: 1 }, 0, 1500);
-    assert_eq!(producers.expire(500, 1000), 0);
-    assert_eq!(producers.expire(1999, 1000), 0);
-    assert_eq!(producers.expire(2000, 1000), 1);
+    assert_eq!(producers.expire(500, 1000, |_| false), 0);
+    assert_eq!(producers.expire(1999, 1000, |_| false), 0);
+    assert_eq!(producers.expire(2000, 1000, |_| false), 1);
     assert_eq!(
         producers.check(producer(2, 0, 0), 1),
         Outcome::Duplicate(SeenBatch {

@@ -18,9 +18,11 @@ use crate::journal::{self, FIRST_EXTENT_BYTES, extent_path};
 use crate::log::state::{Log, SegmentTail};
 use crate::log::{Durability, LogId};
 use crate::mutation::{self, Mutation};
-use crate::segment::{LOGS_DIRECTORY, compacted_index_path, compacted_path, log_directory};
+use crate::segment::Segment;
+use crate::segment::{LOGS_DIRECTORY, log_directory};
 use crate::store::{self, Identity, Store};
 use crate::tail::Tail;
+use crate::transactions::Transactions;
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
 /// A tail up to this size is carried over in the journal; of a larger one the whole blocks go to the segment.
@@ -123,9 +125,7 @@ fn remove_obsolete(disk: &dyn Disk, found: &mut Found) -> Result<(), Error> {
             // The record is from before the file was made anew.
             continue;
         }
-        let path = compacted_path(&found.directory, base_offset, generation);
-        let index = compacted_index_path(&found.directory, base_offset, generation);
-        for path in [path, index] {
+        for path in files.paths(&found.directory) {
             disk.remove_file(&path).map_err(Error::io(&path, "remove"))?;
         }
     }
@@ -137,7 +137,10 @@ fn remove_below_start(disk: &dyn Disk, found: &mut Found) -> Result<(), Error> {
     for pair in bases.windows(2).filter(|pair| pair[1] <= found.start_offset) {
         let Some(FoundSegment { segment, .. }) = found.segments.remove(&pair[0]) else { continue };
         Branch::SegmentRemoved.reach();
-        for path in [segment.path(&found.directory), segment.index_path(&found.directory)] {
+        if let Some(transactions) = &mut found.transactions {
+            transactions.remove(pair[0]);
+        }
+        for path in segment.files().paths(&found.directory) {
             disk.remove_file(&path).map_err(Error::io(&path, "remove"))?;
         }
     }
@@ -170,8 +173,28 @@ fn finish_closed_segments(disk: &dyn Disk, found: &mut Found) -> Result<(), Erro
             segment.segment.index = None;
             any = true;
         }
+        any |= write_transactions(disk, &directory, &segment.segment, found.transactions.as_deref_mut())?;
     }
     if any { sync_names(disk, &directory) } else { Ok(()) }
+}
+
+/// Brings the index of a closed segment's aborted transactions to its final form on disk; whether it was not.
+fn write_transactions(
+    disk: &dyn Disk,
+    directory: &str,
+    segment: &Segment,
+    transactions: Option<&mut Transactions>,
+) -> Result<bool, Error> {
+    let Some(of) = transactions.and_then(|it| it.of_mut(segment.base_offset)).filter(|of| of.unwritten() > 0) else {
+        return Ok(false);
+    };
+    let path = segment.transactions_path(directory);
+    let (position, rest) = of.rest();
+    disk.write_at(&path, position, &rest).map_err(Error::io(&path, "write"))?;
+    disk.set_length(&path, position + rest.len() as u64).map_err(Error::io(&path, "cut"))?;
+    sync(disk, &path)?;
+    (of.written, of.has_file) = (of.aborted.len() as u32, true);
+    Ok(true)
 }
 
 /// Writes a segment's bytes up to `to`, with zeros to the end of the last block.
@@ -378,6 +401,7 @@ fn to_log(found: Found, pool: &crate::buffer::Pool) -> Log {
     log.durable_end = found.end_offset;
     log.epochs = found.epochs;
     log.producers = found.producers;
+    log.transactions = found.transactions;
     log.compacted.clean_offset = found.clean_offset;
     log.is_directory_journaled = true;
     log.is_directory_made = found.segments.values().any(|segment| segment.segment.is_named);

@@ -108,11 +108,15 @@ fn read_file(disk: &dyn Disk, path: &Path, directory_id: [u8; 16], incarnation: 
         format::for_each_record(group.records, |kind, record| {
             match kind {
                 RecordKind::Log => {
-                    file.logs.push(Recorded { log: record::decode(record)?, compaction: None });
+                    file.logs.push(Recorded { log: record::decode(record)?, compaction: None, transactions: None });
                 }
                 RecordKind::Compaction => {
                     let log = file.logs.last_mut().ok_or("a record of compaction without its log's")?;
                     log.compaction = Some(record::decode_compaction(record)?);
+                }
+                RecordKind::Transactions => {
+                    let log = file.logs.last_mut().ok_or("a record of transactions without its log's")?;
+                    log.transactions = Some(record::decode_transactions(record)?);
                 }
                 RecordKind::Journal => {
                     let journal = record::decode_journal(record)?;

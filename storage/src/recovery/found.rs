@@ -24,6 +24,7 @@ use crate::recovery::Branch;
 use crate::scan::{Goal, search};
 use crate::segment::{SEGMENT_BYTES_MAX, Segment};
 use crate::store::DECOMPRESSED_BYTES_MAX;
+use crate::transactions::{self, Open, Transactions, TransactionsV1};
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
 /// Bytes of a segment that may be missing until an image brings them: all of them were in extents.
@@ -137,6 +138,7 @@ pub(super) struct Found {
     pub(super) segments: BTreeMap<i64, FoundSegment>,
     pub(super) epochs: Epochs,
     pub(super) producers: Producers,
+    pub(super) transactions: Option<Box<Transactions>>,
     /// Records before this offset were compacted.
     pub(super) clean_offset: i64,
     /// Files that compaction replaced.
@@ -165,6 +167,7 @@ impl Found {
             segments: BTreeMap::new(),
             epochs: Epochs::new(),
             producers: Producers::new(),
+            transactions: None,
             clean_offset: 0,
             obsolete: Vec::new(),
             order: 0,
@@ -174,7 +177,7 @@ impl Found {
 
     /// A log as a checkpoint recorded it.
     pub(super) fn from_record(record: Recorded, disk: &dyn Disk) -> Result<Self, Error> {
-        let Recorded { log: record, compaction } = record;
+        let Recorded { log: record, compaction, transactions } = record;
         let compaction = compaction.unwrap_or_default();
         let id = LogId(record.id);
         let damaged = |what: String| Error::corrupt(crate::checkpoint::DIRECTORY, 0, format!("log {id}: {what}"));
@@ -211,7 +214,36 @@ impl Found {
             }
             found.segments.insert(recorded.base_offset, FoundSegment::new(segment, recorded.durable));
         }
+        if let Some(transactions) = transactions {
+            let loaded = found.load_transactions(transactions, disk)?;
+            found.transactions = Some(Box::new(loaded.map_err(damaged)?));
+        }
         Ok(found)
+    }
+
+    /// The transactions as the checkpoint recorded them, with what their files have.
+    fn load_transactions(
+        &self,
+        record: TransactionsV1,
+        disk: &dyn Disk,
+    ) -> Result<Result<Transactions, String>, Error> {
+        let (mut transactions, on_disk) = match Transactions::from_record(record) {
+            Ok(read) => read,
+            Err(what) => return Ok(Err(what)),
+        };
+        for (base, crc) in on_disk {
+            let Some(found) = self.segments.get(&base) else { return Ok(Err(format!("it has no segment {base}"))) };
+            let path = found.segment.transactions_path(&self.directory);
+            let of = transactions.of_mut(base).expect("just read");
+            let wanted = of.written as usize * transactions::ENTRY_BYTES;
+            let length = disk.length(&path).map_err(Error::io(&path, "examine"))?.unwrap_or(0);
+            let mut bytes = vec![0; if length >= wanted as u64 { wanted } else { 0 }];
+            if !bytes.is_empty() {
+                disk.read_at(&path, 0, &mut bytes).map_err(Error::io(&path, "read"))?;
+            }
+            of.load(&bytes, crc);
+        }
+        Ok(Ok(transactions))
     }
 
     /// Applies an entry of the journal.
@@ -244,8 +276,8 @@ impl Found {
             }
             // A record that knows of it tells of what was left, and what is journaled after it is all that counts.
             Body::Truncate { .. } if is_known => {}
-            Body::Truncate { place, start_offset, end_offset, producers } => {
-                self.truncate(place, start_offset, end_offset, producers).map_err(contradicts)?;
+            Body::Truncate { place, start_offset, end_offset, open, producers } => {
+                self.truncate(place, start_offset, end_offset, Open::decode(open), producers).map_err(contradicts)?;
             }
             Body::LogStart { start_offset } => {
                 if Branch::NewLogStart.reach_if(start_offset > self.start_offset) {
@@ -279,6 +311,9 @@ impl Found {
             let created_ms = batch.max_timestamp();
             let segment = Segment::new(place.segment, INDEX_INTERVAL_BYTES, created_ms);
             self.segments.insert(place.segment, FoundSegment::new(segment, 0));
+            if let Some(transactions) = &mut self.transactions {
+                transactions.begin_segment(place.segment);
+            }
         }
         let id = self.id;
         let found = self.segments.get_mut(&place.segment);
@@ -299,6 +334,10 @@ impl Found {
         if let Some(producer) = batch.producer().filter(|_| !batch.attributes().is_control()) {
             let offsets = Offsets { base: base_offset, last: last_offset };
             self.producers.append(producer, offsets, batch.max_timestamp(), batch.max_timestamp());
+        }
+        if batch.attributes().is_transactional() {
+            let transactions = self.transactions.get_or_insert_default();
+            transactions.append(batch, place.segment, base_offset, base_offset);
         }
         self.end_offset = last_offset + 1;
         Ok(())
@@ -401,7 +440,14 @@ impl Found {
     }
 
     /// Takes the log's end back to `place`, or starts it anew there.
-    fn truncate(&mut self, place: Place, start_offset: i64, end_offset: i64, producers: &[u8]) -> Result<(), String> {
+    fn truncate(
+        &mut self,
+        place: Place,
+        start_offset: i64,
+        end_offset: i64,
+        open: Open,
+        producers: &[u8],
+    ) -> Result<(), String> {
         let lost = Producers::decode(producers).map_err(|what| format!("log {}: {what}", self.id))?;
         let is_emptied = start_offset == end_offset;
         if end_offset > self.end_offset && !is_emptied {
@@ -415,6 +461,9 @@ impl Found {
         self.clean_offset = self.clean_offset.min(end_offset);
         if let Some(found) = self.segments.get_mut(&place.segment) {
             found.truncate(place.position);
+        }
+        if let Some(transactions) = &mut self.transactions {
+            if is_emptied { transactions.clear() } else { transactions.truncate(place.segment, end_offset, open) }
         }
         self.start_offset = self.start_offset.max(start_offset);
         self.end_offset = end_offset;
@@ -451,6 +500,26 @@ impl Found {
                 check_referred(disk, &path, found)?;
             }
         }
+        self.complete_transactions(disk)
+    }
+
+    /// Makes the indexes of aborted transactions anew whose files are missing or damaged.
+    fn complete_transactions(&mut self, disk: &dyn Disk) -> Result<(), Error> {
+        let Some(mut transactions) = self.transactions.take() else { return Ok(()) };
+        let end_offset = self.end_offset;
+        for (base, of) in transactions.segments_mut().filter(|(_, of)| of.is_damaged) {
+            let next = self.segments.range(base + 1..).next().map_or(end_offset, |(&next, _)| next);
+            let Some(found) = self.segments.get(&base) else { continue };
+            let path = found.segment.path(&self.directory);
+            tracing::warn!(segment = %path.display(), "making the index of aborted transactions anew from its segment");
+            let mut rebuild = transactions::Rebuild::new(&of.open, found.segment.generation > 0);
+            // What lies below the start may be removed already, and nobody asks for it.
+            if next > self.start_offset {
+                walk(disk, &path, found, |batch| rebuild.take(batch))?;
+            }
+            (of.aborted, of.written, of.is_damaged) = (rebuild.aborted, 0, false);
+        }
+        self.transactions = Some(transactions);
         Ok(())
     }
 
@@ -476,6 +545,26 @@ fn read_range(disk: &dyn Disk, path: &Path, found: &FoundSegment, from: u64, to:
         bytes[wanted..].copy_from_slice(&found.bytes[in_memory..in_memory + (to - on_disk) as usize]);
     }
     Ok(bytes)
+}
+
+/// Shows each batch of a segment, from file and journal.
+fn walk(disk: &dyn Disk, path: &Path, found: &FoundSegment, mut show: impl FnMut(&Batch<'_>)) -> Result<(), Error> {
+    let mut from = 0;
+    while from < found.segment.bytes {
+        let to = found.segment.bytes.min(from + SCAN_BYTES as u64);
+        let bytes = read_range(disk, path, found, from, to)?;
+        let mut batches = batch::batches(&bytes);
+        let mut position = 0;
+        while let Some(Ok(batch)) = batches.next() {
+            show(&batch);
+            position = batches.position();
+        }
+        if position == 0 {
+            return Err(Error::corrupt(path, from, "no record batch starts there"));
+        }
+        from += position as u64;
+    }
+    Ok(())
 }
 
 /// Reads back what only a Reference says is in the file: a disk that lost it must not go unnoticed.

@@ -188,6 +188,10 @@ impl Store {
         let segment = log.segments.back_mut().expect("rolled if there was none");
         segment.append(placed);
         let place = Place { segment: segment.base_offset, position };
+        if valid.is_transactional {
+            let transactions = log.transactions.get_or_insert_default();
+            transactions.append(&parsed, place.segment, base_offset, log.durable_end);
+        }
         log.epochs.append(leader_epoch, base_offset);
         if let Some(producer) = valid.producer {
             let offsets = Offsets { base: base_offset, last: last_offset };
@@ -199,7 +203,11 @@ impl Store {
         let log_append_time_ms =
             (log.config.timestamp_type == TimestampType::LogAppendTime && valid.rewrite.is_some()).then_some(now_ms);
         let max_timestamp_delta = valid.max_timestamp_offset_delta;
+        let has_producer = valid.producer.is_some() && log.expiry_due_ns.is_none();
         self.journal(slot, Body::Append { place, max_timestamp_delta, batch: shared(bytes) });
+        if has_producer {
+            self.schedule_expiry(slot);
+        }
         if position == 0 {
             self.schedule_retention(slot);
         }
@@ -214,6 +222,9 @@ impl Store {
         let is_first = log.segments.is_empty();
         log.segments.push_back(Segment::new(base_offset, interval, now_ms));
         log.tails.push_back(SegmentTail { base_offset, tail: Tail::new(0) });
+        if let Some(transactions) = &mut log.transactions {
+            transactions.begin_segment(base_offset);
+        }
         if !is_first {
             self.rounds.note_rolled(slot);
         }

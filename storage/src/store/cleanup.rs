@@ -14,7 +14,7 @@ use crate::journal::format::Body;
 use crate::log::state::Log;
 use crate::log::{Durability, LogId, Now, Slot};
 use crate::mutation::{self, Mutation};
-use crate::segment::{compacted_index_path, compacted_path, log_directory};
+use crate::segment::log_directory;
 
 /// Removals started in one step.
 const REMOVALS_PER_STEP_MAX: usize = 8;
@@ -59,6 +59,7 @@ impl Store {
         self.fail_fetches_of(slot);
         self.log_mut(slot).held.clear();
         self.unschedule_compaction(slot);
+        self.unschedule_expiry(slot);
         self.push_entry(slot, Body::Delete);
         let log = self.logs[slot.index()].take().expect("a slot is used between attach and delete");
         self.by_id.remove(&log.id);
@@ -137,6 +138,7 @@ impl Store {
             let slot = Slot::new(self.identity.directory, at);
             if self.logs[at].as_ref().is_some_and(|log| log.is_attached) {
                 self.schedule_retention(slot);
+                self.schedule_expiry(slot);
                 self.schedule_compaction(slot);
             }
         }
@@ -199,6 +201,9 @@ impl Store {
             let segment = log.segments.pop_front().expect("there are two");
             let (base_offset, generation) = (segment.base_offset, segment.generation);
             log.tails.retain(|it| it.base_offset != base_offset);
+            if let Some(transactions) = &mut log.transactions {
+                transactions.remove(base_offset);
+            }
             self.damages.forget_segments(log.id, |its| its == base_offset);
             log.compacted.leave(GenerationV1 { base_offset, generation });
             if log.config.compaction.is_some() {
@@ -258,17 +263,16 @@ impl Store {
         match &removal.what {
             What::Segment { base_offset, generation, directory } => {
                 let (base_offset, generation) = (*base_offset, *generation);
-                let keys = [FileKey::segment(id, base_offset, generation), FileKey::index(id, base_offset, generation)];
+                let files = GenerationV1 { base_offset, generation };
+                let keys = files.keys(id);
                 if self.files.is_busy(|key| keys.contains(&key)) {
                     return false;
                 }
                 self.files.close_all(|key| keys.contains(&key));
-                let path = compacted_path(directory, base_offset, generation);
-                let index = compacted_index_path(directory, base_offset, generation);
-                for path in [path, index] {
+                for path in files.paths(directory) {
                     self.files.request_name(Op::RemoveFile { path }, Purpose::Removal);
                 }
-                self.forget_obsolete(id, GenerationV1 { base_offset, generation });
+                self.forget_obsolete(id, files);
             }
             What::Log { directory, after, durability } => {
                 let is_of_log = |key: FileKey| key.log() == Some(id);

@@ -1,7 +1,7 @@
 //! Compaction of a shard's logs: one log at a time, in small pieces between the shard's other work.
 //!
 //! ```text
-//! segment closed, or deadline ─► due ─► job: survey? ─► build ─► filter ─► swap, per file written ─► clean offset
+//! segment closed, or deadline ─► due ─► job: build ─► filter ─► swap, per file written ─► clean offset
 //!
 //! files   00…0.log, 00…57.log ──filter──► 00…0.1.log, synced with its index and their names
 //!           │                              │ swap: the log has the new segment from now on

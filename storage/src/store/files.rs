@@ -15,8 +15,10 @@ use std::path::PathBuf;
 use rustc_hash::FxHashMap;
 
 use crate::buffer::{Buffer, Slice};
+use crate::checkpoint::record::GenerationV1;
 use crate::io::{Completion, DataDirectory, Done, Durability, Failure, FileId, Op, OpenMode, Request, Token};
 use crate::log::LogId;
+use crate::segment::{compacted_index_path, compacted_path, transaction_index_path};
 
 /// What a file is, as the store names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,6 +31,8 @@ pub(crate) enum FileKey {
     Compacted(LogId, i64, u32),
     /// The index of such a segment.
     CompactedIndex(LogId, i64, u32),
+    /// The aborted transactions of a segment of any generation.
+    Transactions(LogId, i64, u32),
     /// A journal extent, by the store's own number.
     Extent(u64),
     /// A checkpoint file, by its generation.
@@ -50,9 +54,9 @@ impl FileKey {
     pub(crate) fn segment_of(self) -> Option<(LogId, i64, u32)> {
         match self {
             Self::Segment(log, base_offset) | Self::Index(log, base_offset) => Some((log, base_offset, 0)),
-            Self::Compacted(log, base_offset, generation) | Self::CompactedIndex(log, base_offset, generation) => {
-                Some((log, base_offset, generation))
-            }
+            Self::Compacted(log, base_offset, generation)
+            | Self::CompactedIndex(log, base_offset, generation)
+            | Self::Transactions(log, base_offset, generation) => Some((log, base_offset, generation)),
             Self::Extent(_) | Self::Checkpoint(_) => None,
         }
     }
@@ -60,11 +64,35 @@ impl FileKey {
     /// The log that it belongs to, if it belongs to one.
     pub(crate) fn log(self) -> Option<LogId> {
         match self {
-            Self::Segment(log, _) | Self::Index(log, _) | Self::Compacted(log, ..) | Self::CompactedIndex(log, ..) => {
-                Some(log)
-            }
+            Self::Segment(log, _)
+            | Self::Index(log, _)
+            | Self::Compacted(log, ..)
+            | Self::CompactedIndex(log, ..)
+            | Self::Transactions(log, ..) => Some(log),
             Self::Extent(_) | Self::Checkpoint(_) => None,
         }
+    }
+}
+
+impl GenerationV1 {
+    /// The files of a segment among the store's open ones.
+    pub(crate) fn keys(self, log: LogId) -> [FileKey; 3] {
+        let Self { base_offset, generation } = self;
+        [
+            FileKey::segment(log, base_offset, generation),
+            FileKey::index(log, base_offset, generation),
+            FileKey::Transactions(log, base_offset, generation),
+        ]
+    }
+
+    /// Their paths.
+    pub(crate) fn paths(self, directory: &str) -> [PathBuf; 3] {
+        let Self { base_offset, generation } = self;
+        [
+            compacted_path(directory, base_offset, generation),
+            compacted_index_path(directory, base_offset, generation),
+            transaction_index_path(directory, base_offset, generation),
+        ]
     }
 }
 

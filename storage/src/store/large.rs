@@ -24,6 +24,7 @@ use super::files::FileOp;
 use super::journaling::end_of;
 use super::purpose::Purpose;
 use super::{EntryBody, Store, shared};
+use crate::batch::Batch;
 use crate::buffer::Slice;
 use crate::io::{BLOCK_BYTES, Durability as Sync, Failure, Op, OpenMode};
 use crate::journal::format::{self, Body, Place};
@@ -208,6 +209,10 @@ impl Store {
         for held in &self.log(slot).held {
             let Body::Append { place, batch, .. } = &held.body else { break };
             let bytes = batch.as_ref().len();
+            if is_control(batch.as_ref()) {
+                // A Reference would not say what it means.
+                break;
+            }
             let end = place.position + bytes as u64;
             run = Some(match run {
                 None => Run { count: 1, bytes, place: *place, end },
@@ -368,6 +373,10 @@ impl Store {
             self.cached_tails.push_back((slot, id));
         }
     }
+}
+
+fn is_control(batch: &[u8]) -> bool {
+    Batch::first(batch).is_ok_and(|batch| batch.attributes().is_control())
 }
 
 /// The entry that says that batches are in their segment.

@@ -66,6 +66,8 @@ struct Drained {
     durable: u64,
     /// Index entries and bytes on disk then.
     index: Option<(u32, u64)>,
+    /// Entries that the index of aborted transactions has on disk then.
+    transactions: Option<u32>,
     /// The file gets its exact length.
     is_closed: bool,
 }

@@ -23,7 +23,7 @@ mod rebuild;
 
 use std::collections::VecDeque;
 
-use super::files::{FileKey, FileOp};
+use super::files::FileOp;
 use super::journaling::RETRY_NS;
 use super::outcome::{Event, Truncate, Truncated};
 use super::purpose::Purpose;
@@ -34,7 +34,7 @@ use crate::io::{BLOCK_BYTES, Done, Failure, Op, OpenMode};
 use crate::journal::format::{Body, Place};
 use crate::log::{LogId, Now, Slot};
 use crate::producers::Producers;
-use crate::segment::{compacted_index_path, compacted_path};
+use crate::transactions::Open;
 use locate::Locating;
 use rebuild::Rebuilding;
 
@@ -44,7 +44,7 @@ const READ_BYTES_MAX: usize = 16 << 20;
 /// Logs for which something begins in one step.
 const BEGUN_PER_STEP_MAX: usize = 64;
 /// Files being removed at once, for one log.
-const REMOVALS_MAX: usize = 8;
+const REMOVALS_MAX: usize = 9;
 
 /// A log's truncation under way.
 #[derive(Debug)]
@@ -97,6 +97,8 @@ struct Behind {
     index: Box<Index>,
     is_index_kept: bool,
     end_offset: i64,
+    /// The transactions that are open there.
+    open: Open,
 }
 
 /// The logs that are being truncated.
@@ -378,10 +380,14 @@ impl Store {
         let stage = std::mem::replace(&mut truncation.stage, Stage::Draining);
         let Stage::Ready(cut, found) = stage else { unreachable!("only called when it is known what to cut") };
         let producers = writer::Bytes::Made(found.encode());
+        let mut open = Vec::new();
         let (place, removed) = match cut {
-            Cut::Behind(Behind { segment, index, is_index_kept, end_offset }) if end_offset > log.start_offset => {
+            Cut::Behind(Behind { segment, index, is_index_kept, end_offset, open: left })
+                if end_offset > log.start_offset =>
+            {
                 let position = u64::from(index.end().position);
-                (Place { segment, position }, log.truncate(segment, index, is_index_kept, end_offset))
+                open = left.encode();
+                (Place { segment, position }, log.truncate(segment, index, is_index_kept, end_offset, left))
             }
             // The start may have moved since.
             Cut::Everything | Cut::Behind(_) => (Place { segment: log.start_offset, position: 0 }, log.clear(now_ms)),
@@ -394,7 +400,8 @@ impl Store {
         self.damages.forget_segments(id, |base_offset| base_offset >= place.segment);
         let is_emptied = start_offset == end_offset;
         self.take_over_removals(id, if is_emptied { i64::MIN } else { place.segment + 1 });
-        self.push_truncate(slot, Body::Truncate { place, start_offset, end_offset, producers });
+        let open = writer::Bytes::Made(open);
+        self.push_truncate(slot, Body::Truncate { place, start_offset, end_offset, open, producers });
         self.journal_again(slot);
         self.keep_cut_tail(slot);
         self.set_stage(slot, Stage::Journaled { removed });
@@ -438,8 +445,7 @@ impl Store {
                 }
                 return any;
             };
-            let GenerationV1 { base_offset, generation } = files;
-            let keys = [FileKey::segment(id, base_offset, generation), FileKey::index(id, base_offset, generation)];
+            let keys = files.keys(id);
             // What is read there still ends with a completion, and this goes on in a later step.
             if *in_flight + keys.len() > REMOVALS_MAX || self.files.is_busy(|key| keys.contains(&key)) {
                 return any;
@@ -448,9 +454,7 @@ impl Store {
             removed.pop();
             *in_flight += keys.len();
             self.files.close_all(|key| keys.contains(&key));
-            let path = compacted_path(&log.directory, base_offset, generation);
-            let index = compacted_index_path(&log.directory, base_offset, generation);
-            for path in [path, index] {
+            for path in files.paths(&log.directory) {
                 self.files.request_name(Op::RemoveFile { path }, Purpose::Truncation(slot, id));
             }
             self.forget_obsolete(id, files);

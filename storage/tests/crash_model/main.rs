@@ -67,6 +67,12 @@ fn what_went_straight_to_its_segment_survives_although_operations_fail() {
 }
 
 #[test]
+fn what_is_known_of_transactions_survives_every_crash() {
+    let totals = run(Plan::TRANSACTIONS);
+    assert!(totals.aborted > 0 && totals.truncations > 0 && totals.power_cuts > 0, "{totals:?}");
+}
+
+#[test]
 fn the_last_record_of_each_key_survives_every_crash() {
     let totals = run(Plan::COMPACTED);
     assert!(totals.compactions > 0 && totals.dropped_records > 0 && totals.power_cuts > 0, "{totals:?}");

@@ -2,9 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use storage::Slot;
 use storage::batch::{self, Batch, CRC_FROM};
+use storage::builder::EndTransaction;
 use storage::compression::decompress_all;
 use storage::record;
+use storage::store::Store;
+use storage::transactions::Aborted;
 
 /// Batches of one producer that a log remembers (KIP-98 as clients rely on it: five in flight).
 pub(crate) const REMEMBERED: usize = 5;
@@ -56,6 +60,8 @@ pub(crate) struct Log {
     pub(crate) compacted: Option<Compacted>,
     /// Where it goes on after everything was cut, if that is not 0.
     pub(crate) emptied_at: i64,
+    /// Everything before was cut away from it: of that nothing is known.
+    pub(crate) forgotten_before: i64,
     /// Its end is being cut to this offset, or the batch that holds it; appends wait meanwhile.
     pub(crate) cut: Option<i64>,
     /// Producers some of whose remembered batches were cut remember none before these offsets.
@@ -152,6 +158,9 @@ impl Log {
         let offset = self.cut.take().expect("it was asked for");
         assert_eq!(end, self.end_after_cut(offset, self.start), "cut to {offset}, start {}", self.start);
         self.cut_entries(end);
+        if end == self.start {
+            self.forgotten_before = end;
+        }
         self.promised_end = end;
     }
 
@@ -201,12 +210,43 @@ impl Log {
         })
     }
 
+    /// Checks what the store knows of transactions, for a log that is durable to its end.
+    pub(crate) fn check_transactions(&self, store: &Store, slot: Slot) {
+        let (mut open, mut aborted) = (BTreeMap::new(), Vec::new());
+        for entry in self.entries.iter().filter(|entry| entry.base >= self.forgotten_before) {
+            let batch = Batch::first(&entry.bytes).expect("a whole batch");
+            let producer_id = batch.producer_id();
+            if !batch.attributes().is_transactional() {
+                continue;
+            }
+            if !batch.attributes().is_control() {
+                open.entry(producer_id).or_insert(entry.base);
+                continue;
+            }
+            let Some(first_offset) = open.remove(&producer_id) else { continue };
+            let record = record::records(batch.body()).next().expect("a mark").expect("sound");
+            let mark = EndTransaction::parse(record.key.expect("its key"), record.value.expect("its value"));
+            let last_stable_offset = open.values().copied().min().unwrap_or(entry.end());
+            if !mark.expect("a mark").is_commit {
+                aborted.push(Aborted { producer_id, first_offset, last_offset: entry.base, last_stable_offset });
+            }
+        }
+        let (start, end) = (store.start_offset(slot), store.end_offset(slot));
+        let stable = open.values().copied().min().map_or(end, |first| first.max(start));
+        assert_eq!(store.last_stable_offset(slot, end), stable, "open: {open:?}");
+        aborted.retain(|it| it.last_offset >= start);
+        assert_eq!(store.aborted_transactions(slot, start, end), aborted);
+    }
+
     /// The log was recovered with these offsets: what is gone was never promised.
     pub(crate) fn recovered(&mut self, crash: Crash, start: i64, end: i64) {
         if let Some(offset) = self.cut.take()
             && end == self.end_after_cut(offset, start)
         {
             self.cut_entries(end);
+            if end == start {
+                self.forgotten_before = end;
+            }
             self.promised_end = end;
         }
         if crash == Crash::Kill || !self.is_cached {

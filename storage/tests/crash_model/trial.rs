@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use storage::buffer::Slice;
-use storage::builder::{BatchBuilder, NewRecord, Options as BatchOptions};
+use storage::builder::{BatchBuilder, EndTransaction, NewRecord, Options as BatchOptions};
 use storage::compression::Codec;
 use storage::disk::Disk as _;
 use storage::io::BLOCK_BYTES;
@@ -37,6 +37,8 @@ pub(crate) struct Plan {
     pub(crate) large_bytes_min: usize,
     /// A journal's group that was called durable decays before some starts.
     pub(crate) decays: bool,
+    /// Producers write in transactions.
+    pub(crate) transactions: bool,
 }
 
 impl Plan {
@@ -49,6 +51,7 @@ impl Plan {
         compacts: false,
         large_bytes_min: 64 << 10,
         decays: false,
+        transactions: false,
     };
     /// Enough for the journal's extents to be used again, with few crashes in between.
     pub(crate) const RECYCLING: Self =
@@ -62,6 +65,9 @@ impl Plan {
     /// Small segments, compacted all the time.
     pub(crate) const COMPACTED: Self = Self { compacts: true, crash_per_million: 25_000, ..Self::CALM };
     pub(crate) const COMPACTED_FAULTS: Self = Self { error_per_million: 5_000, ..Self::COMPACTED };
+    /// Transactions in segments that are closed often.
+    pub(crate) const TRANSACTIONS: Self =
+        Self { transactions: true, large_of_20: 4, crash_per_million: 25_000, ..Self::CALM };
     /// What was synced and is damaged at a start has to be noticed.
     pub(crate) const DECAY: Self = Self { decays: true, large_of_20: 0, ..Self::CALM };
     pub(crate) const FULL: Self = Self { capacity_bytes: 24 << 20, ..Self::CALM };
@@ -86,6 +92,7 @@ pub(crate) struct Totals {
     pub(crate) compactions_failed: u64,
     pub(crate) dropped_records: u64,
     pub(crate) truncations: u64,
+    pub(crate) aborted: u64,
     pub(crate) writes: u64,
     pub(crate) time_ns: u64,
 }
@@ -108,6 +115,7 @@ impl Totals {
         self.compactions_failed += other.compactions_failed;
         self.dropped_records += other.dropped_records;
         self.truncations += other.truncations;
+        self.aborted += other.aborted;
         self.writes += other.writes;
         self.time_ns += other.time_ns;
     }
@@ -302,7 +310,12 @@ impl Trial {
             let store = &self.node.stores[shard];
             let (start, end) = (store.start_offset(slot), store.end_offset(slot));
             assert_eq!(store.durable_end(slot), end, "what is recovered is durable");
-            self.logs.get_mut(&id).expect("iterated").recovered(crash, start, end);
+            let log = self.logs.get_mut(&id).expect("iterated");
+            log.recovered(crash, start, end);
+            if self.plan.transactions {
+                log.check_transactions(store, slot);
+                self.totals.aborted += store.aborted_transactions(slot, start, end).len() as u64;
+            }
         }
         if self.random.index(3) == 0 {
             self.read_everything();
@@ -457,9 +470,29 @@ impl Trial {
         let is_waiting = self.is_waiting(id);
         // Without an answer to the last batch its producer's next sequence is not known here.
         let producer = producer.filter(|_| !is_waiting);
+        if self.plan.transactions && self.random.index(3) == 0 {
+            return self.append_mark(id);
+        }
         let sequence = producer.map(|producer| Sequence { producer, base: self.logs[&id].next_sequence(producer) });
         let bytes = self.build(sequence);
         self.append(Validating { log: id, bytes, sequence, repeats: None, due: None });
+    }
+
+    /// Ends a producer's transaction, if it has one.
+    fn append_mark(&mut self, id: LogId) {
+        let mark = EndTransaction { is_commit: self.random.index(3) == 0, coordinator_epoch: 0 };
+        let producer = batch::Producer { id: self.random.below(PRODUCERS) as i64, epoch: 0, base_sequence: -1 };
+        let options = BatchOptions {
+            producer: Some(producer),
+            is_transactional: true,
+            is_control: true,
+            ..BatchOptions::default()
+        };
+        let mut builder = BatchBuilder::new(options);
+        let timestamp = self.now().wall_ms;
+        let record = NewRecord { timestamp, key: Some(&mark.key()), value: Some(&mark.value()), headers: &[] };
+        builder.append(&record).expect("small");
+        self.append(Validating { log: id, bytes: builder.finish(), sequence: None, repeats: None, due: None });
     }
 
     /// Whether it is not known what the log's next append will find.
@@ -500,7 +533,9 @@ impl Trial {
         let codec = [Codec::None, Codec::None, Codec::None, Codec::Gzip, Codec::Lz4, Codec::Zstd][self.random.index(6)];
         let producer =
             sequence.map(|sequence| batch::Producer { id: sequence.producer, epoch: 0, base_sequence: sequence.base });
-        let mut builder = BatchBuilder::new(BatchOptions { codec, producer, ..BatchOptions::default() });
+        let is_transactional = self.plan.transactions && producer.is_some();
+        let options = BatchOptions { codec, producer, is_transactional, ..BatchOptions::default() };
+        let mut builder = BatchBuilder::new(options);
         let (records, bytes) = match self.random.index(20) {
             size if size < self.plan.large_of_20 => (1 + self.random.index(4), 200_000),
             ..4 => (1 + self.random.index(40), 2_000),
@@ -519,7 +554,9 @@ impl Trial {
     fn append(&mut self, append: Validating) {
         let now = self.now();
         let (shard, slot) = self.node.slots[&append.log];
-        let outcome = self.node.stores[shard].append(slot, &append.bytes, Origin::Client, 0, now);
+        let is_mark = batch::Batch::first(&append.bytes).is_ok_and(|batch| batch.attributes().is_control());
+        let origin = if is_mark { Origin::Internal } else { Origin::Client };
+        let outcome = self.node.stores[shard].append(slot, &append.bytes, origin, 0, now);
         self.appended(shard, append, outcome);
     }
 

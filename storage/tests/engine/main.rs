@@ -3,6 +3,7 @@
 mod cold;
 mod compaction;
 mod damage;
+mod expiry;
 mod large;
 mod limits;
 mod node;
@@ -11,4 +12,5 @@ mod repair;
 mod restart;
 mod retention;
 mod search;
+mod transactions;
 mod truncate;

@@ -1,11 +1,13 @@
 //! A fetch's answer: what goes into it, what is counted of it, and how it is encoded.
 
 use net::api::fetch::{
-    ResponseResponsesPartitions, ResponseResponsesPartitionsCurrentLeader, ResponseResponsesPartitionsDivergingEpoch,
+    ResponseResponsesPartitions, ResponseResponsesPartitionsAbortedTransactions,
+    ResponseResponsesPartitionsCurrentLeader, ResponseResponsesPartitionsDivergingEpoch,
 };
 use net::fetch::{ResponseHead, ResponseWriter};
 use net::{Answer as Frame, Topic};
 use storage::buffer::Slice;
+use storage::transactions::Aborted;
 
 use super::{Fetch, Part};
 use crate::error_code::ErrorCode;
@@ -45,6 +47,7 @@ impl Fetch {
             let bytes = part.answer.bytes();
             if bytes > left && found {
                 part.answer.records.clear();
+                part.answer.aborted.clear();
                 continue;
             }
             found |= bytes > 0;
@@ -78,6 +81,11 @@ impl Fetch {
     }
 }
 
+fn aborted(aborted: &Aborted) -> ResponseResponsesPartitionsAbortedTransactions {
+    let Aborted { producer_id, first_offset, .. } = *aborted;
+    ResponseResponsesPartitionsAbortedTransactions { producer_id, first_offset }
+}
+
 impl Part {
     fn wire(&self, read_committed: bool) -> ResponseResponsesPartitions<'static> {
         let answer = &self.answer;
@@ -90,12 +98,11 @@ impl Part {
             partition_index: self.wanted.partition,
             error_code: answer.error.code(),
             high_watermark: answer.high_watermark,
-            // Without transactions every committed record is stable, and none is aborted.
-            last_stable_offset: answer.high_watermark,
+            last_stable_offset: answer.last_stable_offset,
             log_start_offset: answer.log_start_offset,
             diverging_epoch: diverging.unwrap_or_default(),
             current_leader: ResponseResponsesPartitionsCurrentLeader { leader_epoch, ..Default::default() },
-            aborted_transactions: read_committed.then(Vec::new),
+            aborted_transactions: read_committed.then(|| answer.aborted.iter().map(aborted).collect()),
             ..Default::default()
         }
     }

@@ -254,6 +254,25 @@ impl World {
         }
     }
 
+    /// Appends a batch to a partition's log, as a coordinator would, and waits until it is committed.
+    #[track_caller]
+    pub(super) fn append(&mut self, topic: &str, partition: i32, batch: &[u8]) {
+        let image = &self.shards[0].shard.image;
+        let place = image.topic(topic).and_then(|topic| topic.partition(partition)).expect("it was created");
+        let (shard, log) = (usize::from(place.shard), storage::LogId(place.log_id));
+        let now = self.shards[shard].shard.now.storage();
+        let shard_of = &mut self.shards[shard].shard;
+        let slot = shard_of.partitions.get_mut(log).expect("it is there").slot;
+        let appended = shard_of.stores[slot].append(slot, batch, store::Origin::Internal, 0, now);
+        let store::Append::Appended { last_offset, .. } = appended else { panic!("{appended:?}") };
+        // A turn takes note of what its store has to do.
+        self.shards[shard].wake_at_ns = Some(self.now_ns());
+        self.wait_for(|world| {
+            let partition = world.shards[shard].shard.partitions.get_mut(log).expect("it is there");
+            (partition.replica.high_watermark() > last_offset).then_some(())
+        });
+    }
+
     pub(super) fn report(&mut self, shard: usize) -> Report {
         let admin = self.shards.len();
         let at = self.now_ns() + MAIL_NS;

@@ -77,11 +77,8 @@ impl Store {
     fn filter_batch(&mut self, job: &mut Job, bytes: Slice) -> Turn {
         let batch = Batch::first(&bytes).expect("it was checked");
         let attributes = batch.attributes();
-        if attributes.is_transactional() && job.transactions.is_none() {
-            self.log_mut(job.slot).compacted.has_transactions = true;
-            return job.give_up(Trouble::Transaction);
-        }
-        let can_discard = job.transactions.as_mut().is_some_and(|known| known.can_discard(&batch));
+        let can_discard = job.transactions.can_discard(&batch);
+        let needed = job.transactions.take_needed();
         let keeps_empty = self.keeps_empty(job, &batch);
         let goes = can_discard && (!attributes.is_control() || job.terms.is_past_horizon(&batch));
         let records = batch.record_count().max(0) as u32;
@@ -105,7 +102,9 @@ impl Store {
             return Turn::On;
         }
         self.count_records(records, records);
-        self.begin_emit(job, Bytes::Stored(bytes), max)
+        let turn = self.begin_emit(job, Bytes::Stored(bytes), max);
+        Filter::of(job).output.as_mut().expect("the mark is emitted to it").aborted.extend(needed);
+        turn
     }
 
     /// Whether something of the batch stays although no record does: its producer's last sequence, or the end of what is

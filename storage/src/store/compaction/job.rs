@@ -1,9 +1,7 @@
 //! One pass over one log.
 //!
 //! ```text
-//! Survey ─► Build ─► Filter ─► end
-//!   ▲         │         │
-//!   └─────────┴─────────┴─ a transaction is met, and the log was not surveyed
+//! Build ─► Filter ─► end
 //! any ─► Discard: what was written of an unfinished file is removed ─► end
 //! ```
 
@@ -18,7 +16,7 @@ use crate::batch::Batch;
 use crate::buffer::Slice;
 use crate::compaction::judge::Terms;
 use crate::compaction::map::{OffsetMap, Shape};
-use crate::compaction::transactions::{Survey, Transactions};
+use crate::compaction::transactions::Transactions;
 use crate::compaction::walk::Walk;
 use crate::io::{Done, Failure, Op, OpenMode};
 use crate::log::state::Log;
@@ -54,10 +52,6 @@ pub(super) enum Turn {
 pub(super) enum Trouble {
     /// The log was deleted, or segments that were read were removed; or the store stops.
     Gone,
-    /// It has to begin anew, with a survey.
-    Transaction,
-    /// Open transactions leave nothing to compact.
-    Open,
     /// A stored batch is damaged.
     Damaged { base_offset: i64, position: u64, damage: Damage },
     /// The records of a batch that is intact cannot be read.
@@ -70,7 +64,6 @@ pub(super) enum Trouble {
 
 #[derive(Debug)]
 pub(super) enum Phase {
-    Survey(Survey),
     Build { walk: Option<Building> },
     Filter(Box<Filter>),
     Discard,
@@ -103,7 +96,7 @@ pub(super) struct Job {
     pub(super) inputs: Vec<Input>,
     pub(super) reader: Reader,
     pub(super) map: OffsetMap,
-    pub(super) transactions: Option<Transactions>,
+    pub(super) transactions: Transactions,
     pub(super) phase: Phase,
     pub(super) is_reading: bool,
     /// Where the read in flight begins, and how long it is.
@@ -163,7 +156,8 @@ impl Store {
             secret: self.compaction.secret,
         });
         let delete_retention_ms = i64::try_from(config.delete_retention_ms).unwrap_or(i64::MAX);
-        let needs_survey = log.compacted.has_transactions;
+        let aborted = log.transactions.iter().flat_map(|it| it.all_aborted());
+        let transactions = Transactions::new(aborted.filter(|it| it.first_offset < end));
         let mut job = Job {
             slot,
             id: log.id,
@@ -175,8 +169,8 @@ impl Store {
             inputs,
             reader: Reader::new(0, settings.io_bytes),
             map,
-            transactions: None,
-            phase: Phase::Survey(Survey::default()),
+            transactions,
+            phase: Phase::Build { walk: None },
             is_reading: false,
             reading: (0, 0),
             writes_in_flight: 0,
@@ -184,9 +178,7 @@ impl Store {
             read_bytes: 0,
             written_bytes: 0,
         };
-        if !needs_survey {
-            begin_build(&mut job);
-        }
+        job.reader = Reader::new(job.first_dirty_input(), settings.io_bytes);
         self.compaction.job = Some(Box::new(job));
     }
 
@@ -202,7 +194,6 @@ impl Store {
             return Turn::Wait;
         }
         match job.phase {
-            Phase::Survey(_) => self.survey(job, left),
             Phase::Build { .. } => self.build(job, left),
             Phase::Filter(_) => self.filter(job, left),
             Phase::Discard => unreachable!("a pass is discarded because of some trouble"),
@@ -317,36 +308,6 @@ impl Store {
         }
     }
 
-    fn survey(&mut self, job: &mut Job, left: &mut usize) -> Turn {
-        match self.next_batch(job, left) {
-            Err(turn) => turn,
-            Ok(Some(bytes)) => {
-                let Phase::Survey(survey) = &mut job.phase else { unreachable!("the pass surveys") };
-                survey.take(&Batch::first(&bytes).expect("it was checked"));
-                Turn::On
-            }
-            Ok(None) if job.reader.input + 1 < job.inputs.len() => {
-                job.reader.next_input();
-                Turn::On
-            }
-            Ok(None) => {
-                let Phase::Survey(survey) = std::mem::replace(&mut job.phase, Phase::Discard) else {
-                    unreachable!("the pass surveys")
-                };
-                let (transactions, stable) = survey.finish(job.end);
-                // A transaction that is open may still be aborted.
-                job.inputs.retain(|input| input.next_offset <= stable);
-                job.end = job.inputs.last().map_or(job.dirty_from, |input| input.next_offset);
-                if job.end <= job.dirty_from {
-                    return job.give_up(Trouble::Open);
-                }
-                job.transactions = Some(transactions);
-                begin_build(job);
-                Turn::On
-            }
-        }
-    }
-
     fn build(&mut self, job: &mut Job, left: &mut usize) -> Turn {
         let Phase::Build { walk } = &mut job.phase else { unreachable!("the pass builds its map") };
         if let Some(mut building) = walk.take() {
@@ -377,13 +338,7 @@ impl Store {
     fn begin_batch(&mut self, job: &mut Job, bytes: Slice) -> Turn {
         let batch = Batch::first(&bytes).expect("it was checked");
         let (base_offset, last_offset) = (batch.base_offset(), batch.last_offset());
-        if batch.attributes().is_transactional() && job.transactions.is_none() {
-            self.log_mut(job.slot).compacted.has_transactions = true;
-            job.phase = Phase::Survey(Survey::default());
-            job.reader = Reader::new(0, job.settings.io_bytes);
-            return Turn::On;
-        }
-        let is_aborted = job.transactions.as_mut().is_some_and(|known| known.can_discard(&batch));
+        let is_aborted = job.transactions.can_discard(&batch);
         if last_offset < job.dirty_from {
             return Turn::On;
         }
@@ -439,7 +394,7 @@ impl Store {
         job.end = end;
         let count = job.inputs.partition_point(|input| input.base_offset < end);
         job.inputs.truncate(count);
-        job.transactions = job.transactions.take().map(Transactions::rewound);
+        job.transactions = std::mem::take(&mut job.transactions).rewound();
         job.reader = Reader::new(0, job.settings.io_bytes);
         job.phase = Phase::Filter(Box::new(Filter { first_input: 0, output: None, work: Work::Next }));
         Turn::On
@@ -452,7 +407,7 @@ impl Store {
         }
         let output = match std::mem::replace(&mut job.phase, Phase::Discard) {
             Phase::Filter(filter) => filter.output,
-            Phase::Survey(_) | Phase::Build { .. } | Phase::Discard => None,
+            Phase::Build { .. } | Phase::Discard => None,
         };
         // A deleted log goes with its directory.
         let output = output.filter(|_| self.log_if(job.slot, job.id).is_some());
@@ -496,8 +451,7 @@ impl Store {
         let rest_ns = self.compaction.settings.backoff_ms.saturating_mul(1_000_000);
         let log = job.id;
         let rest_ns = match trouble {
-            Trouble::Gone | Trouble::Transaction => 0,
-            Trouble::Open => rest_ns,
+            Trouble::Gone => 0,
             Trouble::Damaged { base_offset, position, damage } => {
                 let place = Place { log, base_offset, position };
                 if self.log_if(job.slot, log).is_some() {
@@ -519,7 +473,7 @@ impl Store {
                 rest_ns
             }
         };
-        self.compaction.counted.failed += u64::from(!matches!(trouble, Trouble::Gone | Trouble::Transaction));
+        self.compaction.counted.failed += u64::from(trouble != Trouble::Gone);
         if self.log_if(job.slot, job.id).is_some() {
             self.schedule_compaction_after(job.slot, rest_ns);
         }
@@ -535,9 +489,4 @@ fn damage_of(batch: &Batch<'_>, offset_min: i64, input: &Input) -> Option<Damage
         return Some(Damage::Crc { stated, computed });
     }
     (!is_possible).then_some(Damage::Offsets { base_offset, last_offset })
-}
-
-fn begin_build(job: &mut Job) {
-    job.reader = Reader::new(job.first_dirty_input(), job.settings.io_bytes);
-    job.phase = Phase::Build { walk: None };
 }

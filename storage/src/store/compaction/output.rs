@@ -1,18 +1,21 @@
 //! A segment that a job writes.
 //!
 //! ```text
-//! Filling ─► last block ─► Length ─► Sync ─► Index ─► SyncIndex ─► Names ─► whole, and durable
+//! Filling ─► last block ─► Length ─► Sync ─► Index ─► SyncIndex ─► (Aborted ─► CutAborted ─► SyncAborted) ─► Names ─► whole,
+//! and durable
 //! ```
 
 use std::path::PathBuf;
 
 use crate::batch::NO_TIMESTAMP;
 use crate::buffer::{Buffer, Pool, Slice};
+use crate::checkpoint::record::GenerationV1;
 use crate::index::{Index, MaxTimestamp, Placed};
 use crate::io::{BLOCK_BYTES, Durability, Op, OpenMode};
 use crate::log::{LogConfig, LogId};
-use crate::segment::{Segment, compacted_index_path, compacted_path, log_directory};
+use crate::segment::{Segment, compacted_index_path, compacted_path, log_directory, transaction_index_path};
 use crate::store::files::{FileKey, FileOp};
+use crate::transactions::{self, Aborted, ENTRY_BYTES};
 
 use super::reader::Input;
 
@@ -36,6 +39,9 @@ enum Stage {
     Sync,
     Index,
     SyncIndex,
+    Aborted,
+    CutAborted,
+    SyncAborted,
     Names,
     Done,
 }
@@ -58,6 +64,8 @@ pub(super) struct Output {
     pub(super) bytes: u64,
     index: Box<Index>,
     index_bytes: u64,
+    /// What the index of aborted transactions gets.
+    pub(super) aborted: Vec<Aborted>,
     first_timestamp: i64,
     created_ms: i64,
     /// What is not handed to the disk yet, and where it goes.
@@ -103,6 +111,7 @@ impl Output {
             bytes: 0,
             index: Box::new(Index::new(input.base_offset, config.index_interval_bytes.max(INDEX_INTERVAL_BYTES_MIN))),
             index_bytes: 0,
+            aborted: Vec::new(),
             first_timestamp: NO_TIMESTAMP,
             created_ms: inputs.iter().map(|input| input.created_ms).max().unwrap_or(input.created_ms),
             buffer: None,
@@ -211,7 +220,18 @@ impl Output {
                 Some(request) => (Stage::SyncIndex, request),
                 None => return Finish::Busy,
             },
-            Stage::SyncIndex => (Stage::Names, self.on_index(FileOp::Sync)),
+            Stage::SyncIndex if self.aborted.is_empty() => (Stage::Names, self.on_index(FileOp::Sync)),
+            Stage::SyncIndex => (Stage::Aborted, self.on_index(FileOp::Sync)),
+            Stage::Aborted => match self.write_aborted(pool) {
+                Some(request) => (Stage::CutAborted, request),
+                None => return Finish::Busy,
+            },
+            // What a crash left of an earlier pass may have been longer.
+            Stage::CutAborted => {
+                let bytes = (self.aborted.len() * ENTRY_BYTES) as u64;
+                (Stage::SyncAborted, self.on_aborted(FileOp::SetLength(bytes)))
+            }
+            Stage::SyncAborted => (Stage::Names, self.on_aborted(FileOp::Sync)),
             Stage::Names => (Stage::Done, Request::Name(Op::SyncDirectory { path: log_directory(&self.directory) })),
             Stage::Done => return Finish::Done,
         };
@@ -223,23 +243,30 @@ impl Output {
         let mut bytes = Vec::new();
         self.index.encode_header(&mut bytes);
         self.index.encode_chunk(0, &mut bytes);
+        let data = pieces(&bytes, pool)?;
         self.index_bytes = bytes.len() as u64;
-        let mut data = Vec::new();
-        for piece in bytes.chunks(INDEX_PIECE_BYTES) {
-            let mut buffer = pool.allocate(piece.len())?;
-            buffer[..piece.len()].copy_from_slice(piece);
-            data.push(buffer.freeze(piece.len()));
-        }
         Some(self.on_index(FileOp::Write { position: 0, data, durability: Durability::Buffered }))
     }
 
+    fn write_aborted(&self, pool: &Pool) -> Option<Request> {
+        let data = pieces(&transactions::encode(&self.aborted), pool)?;
+        Some(self.on_aborted(FileOp::Write { position: 0, data, durability: Durability::Buffered }))
+    }
+
+    fn on_aborted(&self, op: FileOp) -> Request {
+        Request::File {
+            key: FileKey::Transactions(self.log, self.base_offset, self.generation),
+            path: transaction_index_path(&self.directory, self.base_offset, self.generation),
+            mode: OpenMode { create: true, write: true, direct: false },
+            op,
+        }
+    }
+
     /// The files that it writes.
-    pub(super) fn files(&self) -> [(FileKey, PathBuf); 2] {
-        let (base, generation) = (self.base_offset, self.generation);
-        [
-            (FileKey::segment(self.log, base, generation), compacted_path(&self.directory, base, generation)),
-            (FileKey::index(self.log, base, generation), compacted_index_path(&self.directory, base, generation)),
-        ]
+    pub(super) fn files(&self) -> [(FileKey, PathBuf); 3] {
+        let files = GenerationV1 { base_offset: self.base_offset, generation: self.generation };
+        let (keys, mut paths) = (files.keys(self.log), files.paths(&self.directory));
+        std::array::from_fn(|at| (keys[at], std::mem::take(&mut paths[at])))
     }
 
     /// The segment, once it is finished.
@@ -260,4 +287,14 @@ impl Output {
             is_index_named: true,
         }
     }
+}
+
+/// Bytes in buffers; none if there is no memory for them now.
+fn pieces(bytes: &[u8], pool: &Pool) -> Option<Vec<Slice>> {
+    let piece = |piece: &[u8]| {
+        let mut buffer = pool.allocate(piece.len())?;
+        buffer[..piece.len()].copy_from_slice(piece);
+        Some(buffer.freeze(piece.len()))
+    };
+    bytes.chunks(INDEX_PIECE_BYTES).map(piece).collect()
 }

@@ -138,7 +138,10 @@ fn plan(log: &Log, now_ms: i64) -> Plan {
     };
     let lag_ms = i64::try_from(config.lag_ms_min).unwrap_or(i64::MAX);
     let (mut segments, mut dirty_bytes, mut ripens_at) = (from, 0, None);
-    while is_final(log, segments) {
+    // A transaction that is open may still be aborted.
+    let stable_end = log.last_stable_offset(log.durable_end);
+    let is_stable = |at: usize| log.segments.get(at + 1).is_some_and(|next| next.base_offset <= stable_end);
+    while is_final(log, segments) && is_stable(segments) {
         let segment = &log.segments[segments];
         if config.lag_ms_min > 0 && newest_ms(segment) > now_ms.saturating_sub(lag_ms) {
             ripens_at = Some(newest_ms(segment).saturating_add(lag_ms));

@@ -6,6 +6,7 @@ use super::output::Output;
 use crate::checkpoint::record::GenerationV1;
 use crate::log::state::ObsoleteState;
 use crate::log::{LogId, Slot};
+use crate::transactions::OfSegment;
 
 impl Store {
     /// Puts a finished file in the place of its inputs. From here on the log has it; a crash finds it when the next
@@ -41,6 +42,19 @@ impl Store {
                 // What a crash may have left of a pass that was to replace this one alone.
                 log.compacted.leave(GenerationV1 { base_offset, generation: generation + 1 });
             }
+        }
+        if let Some(transactions) = &mut log.transactions {
+            let mut of = OfSegment::default();
+            for input in inputs {
+                let before = transactions.remove(input.base_offset).unwrap_or_default();
+                if input.base_offset == base_min {
+                    of.open = before.open;
+                }
+            }
+            of.has_file = !output.aborted.is_empty();
+            of.written = output.aborted.len() as u32;
+            of.aborted = output.aborted.clone();
+            transactions.insert(base_min, of);
         }
         log.segments.insert(at, output.into_segment());
         if is_last {

@@ -12,6 +12,7 @@ use crate::segment::log_directory;
 use crate::store::Store;
 use crate::store::files::{FileKey, FileOp};
 use crate::tail::Placed;
+use crate::transactions::ENTRY_BYTES;
 
 /// Bytes of one write to a segment.
 const WRITE_BYTES_MAX: usize = 4 << 20;
@@ -117,7 +118,11 @@ impl Store {
         let is_named = segment.is_named;
         let wants_index = is_closed && !segment.is_index_written()
             || segment.index_entries_unwritten() >= INDEX_ENTRIES_UNWRITTEN_MAX;
-        let has_only_index = !has_writes && !is_closed && is_named && wants_index;
+        let of = log.transactions.as_ref().and_then(|it| it.of(base_offset));
+        let unwritten = of.map_or(0, |of| of.unwritten());
+        let wants_transactions = (is_closed && unwritten > 0) || unwritten >= INDEX_ENTRIES_UNWRITTEN_MAX;
+        let transactions = of.filter(|_| wants_transactions).map(|of| (of.rest(), of.aborted.len() as u32));
+        let has_only_index = !has_writes && !is_closed && is_named && (wants_index || wants_transactions);
         if !has_writes && !is_closed && !is_left && !has_only_index {
             return;
         }
@@ -131,6 +136,8 @@ impl Store {
         });
         let (key, path) = (segment.key(id), segment.path(&directory));
         let (index_key, index_path) = (segment.index_key(id), segment.index_path(&directory));
+        let (transactions_key, transactions_path) =
+            (segment.transactions_key(id), segment.transactions_path(&directory));
         if is_left {
             self.leave_extents();
         }
@@ -149,6 +156,14 @@ impl Store {
             }
             Some((entries, position + bytes))
         });
+        let transactions = transactions.and_then(|((position, rest), entries)| {
+            self.plan_index(transactions_key, &transactions_path, position, &rest)?;
+            let round = self.rounds.active.as_mut().expect("a round is under way");
+            round.touched.push((transactions_key, transactions_path));
+            // Perhaps it is there already: such a file is rare enough.
+            round.named.insert(log_directory(&directory));
+            Some(entries)
+        });
         let round = self.rounds.active.as_mut().expect("a round is under way");
         if !has_only_index {
             round.touched.push((key, path));
@@ -156,7 +171,7 @@ impl Store {
         if !is_named {
             round.named.insert(log_directory(&directory));
         }
-        round.drained.push(Drained { slot, id, base_offset, durable, index, is_closed });
+        round.drained.push(Drained { slot, id, base_offset, durable, index, transactions, is_closed });
     }
 
     /// Something could not be written now: this round frees nothing.
@@ -204,11 +219,22 @@ impl Store {
             .collect();
         let mode = OpenMode { create: true, write: true, direct: self.options.direct };
         for (slot, id, base_offset, length) in closed {
-            let Some(log) = self.log_if(slot, id) else { continue };
+            let Some(log) = self.logs[slot.index()].as_deref().filter(|log| log.id == id) else { continue };
             let Some(at) = log.segment_index(base_offset) else { continue };
             let segment = &log.segments[at];
             let (key, path) = (segment.key(id), segment.path(&log.directory));
+            // Behind its entries a file may have some that a truncation cut off.
+            let of = log.transactions.as_ref().and_then(|it| it.of(base_offset));
+            let indexed = of.filter(|of| of.has_file || of.unwritten() > 0).map(|of| {
+                let bytes = (of.aborted.len() * ENTRY_BYTES) as u64;
+                (segment.transactions_key(id), segment.transactions_path(&log.directory), bytes)
+            });
             self.queue(RoundOp::File { key, path, mode, op: FileOp::SetLength(length) });
+            if let Some((key, path, bytes)) = indexed {
+                let mode = OpenMode { direct: false, ..mode };
+                self.queue(RoundOp::File { key, path: path.clone(), mode, op: FileOp::SetLength(bytes) });
+                self.rounds.active.as_mut().expect("a round is under way").touched.push((key, path));
+            }
         }
     }
 

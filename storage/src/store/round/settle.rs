@@ -53,7 +53,7 @@ impl Store {
     fn take_records(&mut self, slots: &[Slot]) {
         let order = self.order;
         self.order += 1;
-        self.expire_producers(slots);
+        slots.iter().for_each(|&slot| self.expire_producers(slot));
         let is_full_copy = self.rounds.writer.wants_full_copy();
         if is_full_copy {
             self.forget_tombstones();
@@ -107,16 +107,6 @@ impl Store {
         self.rounds.tombstones.retain(|id, deleted| deleted.is_in_base || touched.contains(id));
     }
 
-    /// Forgets idle producers of logs whose records are about to be taken.
-    fn expire_producers(&mut self, slots: &[Slot]) {
-        let now_ms = self.now.wall_ms;
-        for &slot in slots {
-            let log = self.log_mut(slot);
-            let expiration_ms = i64::try_from(log.config.producer_id_expiration_ms).unwrap_or(i64::MAX);
-            log.producers.expire(now_ms, expiration_ms);
-        }
-    }
-
     fn settle_segment(&mut self, piece: &Drained) {
         let Some(log) = self.log_if(piece.slot, piece.id) else { return };
         log.is_directory_made = true;
@@ -129,6 +119,14 @@ impl Store {
             segment.is_index_named = true;
         }
         let is_index_written = segment.is_index_written();
+        let transactions = log.transactions.as_mut().and_then(|it| it.of_mut(piece.base_offset));
+        let are_transactions_written = transactions.is_none_or(|of| {
+            if let Some(written) = piece.transactions {
+                (of.written, of.has_file) = (written, true);
+            }
+            of.unwritten() == 0
+        });
+        let segment = &mut log.segments[at];
         segment.is_closed = piece.is_closed;
         let tail = log.tail_of_mut(piece.base_offset).expect("a round's segment keeps its tail");
         // What was written padded and has grown since is written again, from the block's start.
@@ -141,7 +139,7 @@ impl Store {
             self.scrub.note_closed();
         }
         let log = self.log_mut(piece.slot);
-        if piece.is_closed && is_index_written {
+        if piece.is_closed && is_index_written && are_transactions_written {
             log.tails.retain(|it| it.base_offset != piece.base_offset);
             log.segments[at].index = None;
         } else if !std::mem::replace(&mut log.is_cached, true) {

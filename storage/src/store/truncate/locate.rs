@@ -8,6 +8,7 @@ use crate::io::BLOCK_BYTES;
 use crate::log::Slot;
 use crate::producers::Producers;
 use crate::store::Store;
+use crate::transactions::Open;
 
 /// Bytes looked through at once, unless a batch is larger.
 const READ_BYTES: usize = 256 << 10;
@@ -20,6 +21,8 @@ pub(super) struct Locating {
     segment: i64,
     /// Of everything before the place that is looked at next.
     index: Box<Index>,
+    /// The transactions that are open there, for a log that has any.
+    open: Option<Open>,
     /// Whether the index's file is of use.
     is_index_kept: bool,
     /// Bytes that the next batch is known to have.
@@ -47,6 +50,10 @@ impl Store {
         let at = log.segment_at(offset).expect("an offset above the start is in a segment");
         let segment = &log.segments[at];
         let base_offset = segment.base_offset;
+        if log.transactions.is_some() {
+            // Which transactions are open at the cut is known from what lies before it in the segment.
+            return self.locate(slot, base_offset, None);
+        }
         match &segment.index {
             Some(index) => self.locate(slot, base_offset, Some(index.clone())),
             None if (1..=READ_BYTES_MAX as u64).contains(&segment.index_bytes) => {
@@ -64,7 +71,9 @@ impl Store {
         let is_index_kept = index.is_some();
         let mut index = index.unwrap_or_else(|| Box::new(Index::new(segment, interval)));
         index.truncate_to_offset(offset);
-        let locating = Locating { segment, index, is_index_kept, needed: HEADER_BYTES, stalls: 0 };
+        let transactions = self.log(slot).transactions.as_ref();
+        let open = transactions.map(|it| Open::new(it.of(segment).map_or(&[], |of| &of.open)));
+        let locating = Locating { segment, index, open, is_index_kept, needed: HEADER_BYTES, stalls: 0 };
         self.set_stage(slot, Stage::Locating(locating));
         self.look(slot);
     }
@@ -125,11 +134,12 @@ impl Store {
         let Stage::Locating(locating) = std::mem::replace(&mut truncation.stage, Stage::Draining) else {
             unreachable!("only called while a batch is looked for")
         };
-        let Locating { segment, index, is_index_kept, .. } = locating;
+        let Locating { segment, index, open, is_index_kept, .. } = locating;
+        let open = open.unwrap_or_default();
         if end_offset <= start_offset {
             return self.set_stage(slot, Stage::Ready(Cut::Everything, Producers::new()));
         }
-        let cut = Behind { segment, index, is_index_kept, end_offset };
+        let cut = Behind { segment, index, is_index_kept, end_offset, open };
         match Rebuild::new(log, end_offset) {
             Some(rebuild) => self.begin_rebuild(slot, cut, rebuild),
             None => self.set_stage(slot, Stage::Ready(Cut::Behind(cut), Producers::new())),
@@ -158,6 +168,9 @@ impl Locating {
                         // Which record has it is not known without decompressing; the first is near enough.
                         max: MaxTimestamp { timestamp: batch.max_timestamp(), offset: batch.base_offset() },
                     });
+                    if let Some(open) = &mut self.open {
+                        open.take(&batch, batch.base_offset());
+                    }
                     at += batch.size_in_bytes();
                 }
                 Err(Malformed::BatchCut { announced, .. }) => return Look::Needs(announced),
