@@ -33,7 +33,7 @@ use crate::store::{self, Store};
 
 pub use branch::Branch;
 pub use identity::{CLUSTER_ID_BYTES_MAX, FILE as IDENTITY_FILE, Identity};
-pub use repair::{DAMAGED_DIRECTORY, Finding, Remedy};
+pub use repair::{DAMAGED_DIRECTORY, Finding, IndexFinding, Remedy};
 
 use found::{At, Found};
 

@@ -355,6 +355,28 @@ fn a_sound_segment_is_verified_and_a_damaged_one_named_with_its_position() {
 }
 
 #[test]
+fn every_damage_in_a_segment_is_told_and_what_lies_between_is_checked() {
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let mut batches: Vec<Vec<u8>> = (0..5).map(|at| batch(at * 3, Codec::None, 3)).collect();
+    // A record, the magic, and the length.
+    batches[1][70] ^= 1;
+    batches[2][16] = 9;
+    batches[4][9] ^= 1;
+    let positions: Vec<usize> = (0..5).map(|at| batches[..at].iter().map(Vec::len).sum()).collect();
+    let file = segment(directory.path(), &batches);
+    let output = run(&["log", "verify", &file]);
+    assert_eq!(code(&output), 1);
+    for at in [1, 4] {
+        assert!(stderr(&output).contains(&format!("{file}: position {}: ", positions[at])), "{}", stderr(&output));
+    }
+    let documents = run(&["log", "verify", "--output", "json", &file]);
+    let verified: serde_json::Value = serde_json::from_slice(&documents.stdout).expect("a document");
+    let found: Vec<_> = verified[0]["damages"].as_array().expect("a list").iter().map(|it| &it["position"]).collect();
+    assert!(found.contains(&&positions[1].into()) && found.contains(&&positions[4].into()), "{found:?}");
+    assert_eq!((&verified[0]["ok"], &verified[0]["records"]), (&false.into(), &6.into()));
+}
+
+#[test]
 fn only_a_data_directory_is_repaired() {
     let directory = tempfile::tempdir().expect("a directory can be made");
     let path = directory.path().display().to_string();

@@ -523,6 +523,31 @@ impl Found {
         Ok(())
     }
 
+    /// Why the index file of a closed segment cannot be used, if it cannot.
+    pub(super) fn index_fault(&self, disk: &dyn Disk, base: i64) -> Option<String> {
+        let segment = &self.segments[&base].segment;
+        if !segment.is_closed || segment.index.is_some() || segment.index_bytes == 0 {
+            return None;
+        }
+        let mut bytes = vec![0; segment.index_bytes as usize];
+        match disk.read_at(&segment.index_path(&self.directory), 0, &mut bytes) {
+            Ok(length) => Index::parse(&bytes[..length], base).err().map(|error| error.to_string()),
+            Err(error) => Some(format!("the index cannot be read: {error}")),
+        }
+    }
+
+    /// Makes the index of a closed segment anew from its segment.
+    pub(super) fn rebuild_index(&mut self, disk: &dyn Disk, base: i64) -> Result<(), Error> {
+        let found = self.segments.get_mut(&base).expect("the log has the segment");
+        let before = (found.segment.index_bytes, found.segment.index_entries);
+        (found.segment.index_bytes, found.segment.index_entries) = (0, 0);
+        let rebuilt = complete_index(disk, &self.directory, found);
+        if rebuilt.is_err() {
+            (found.segment.index_bytes, found.segment.index_entries) = before;
+        }
+        rebuilt
+    }
+
     /// Bytes `from..to` of a segment, from file and journal.
     pub(super) fn read(&self, disk: &dyn Disk, base: i64, from: u64, to: u64) -> Result<Vec<u8>, Error> {
         let found = &self.segments[&base];

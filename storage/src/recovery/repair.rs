@@ -46,6 +46,20 @@ pub struct Finding {
     pub remedy: Remedy,
 }
 
+/// The index of a closed segment that is missing or damaged. Reads go through the segment from its start instead; it can be
+/// made anew. (Indexes of active segments, and of aborted transactions, are made anew by every start.)
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexFinding {
+    /// The log.
+    pub log: LogId,
+    /// The segment's base offset.
+    pub base_offset: i64,
+    /// The index's file, relative to the data directory.
+    pub file: PathBuf,
+    /// What is wrong.
+    pub reason: String,
+}
+
 /// What can be done about damage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Remedy {
@@ -79,6 +93,30 @@ impl Recovered<'_> {
             }
         }
         Ok(findings)
+    }
+
+    /// Looks at the indexes of all closed segments.
+    #[must_use]
+    pub fn examine_indexes(&self) -> Vec<IndexFinding> {
+        let mut findings = Vec::new();
+        for found in self.logs.values().filter(|found| !found.is_deleted) {
+            for (&base_offset, segment) in &found.segments {
+                if let Some(reason) = found.index_fault(self.disk, base_offset) {
+                    let file = segment.segment.index_path(&found.directory);
+                    findings.push(IndexFinding { log: found.id, base_offset, file, reason });
+                }
+            }
+        }
+        findings
+    }
+
+    /// Makes an index anew from its segment. It lasts when the directory is [made ready for a start](Self::into_stores).
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if the segment is damaged, too; [`Error::Io`].
+    pub fn rebuild_index(&mut self, finding: &IndexFinding) -> Result<(), Error> {
+        let found = self.logs.get_mut(&finding.log).expect("it was found there");
+        found.rebuild_index(self.disk, finding.base_offset)
     }
 
     /// Does what a finding's remedy says. Where the damaged bytes are kept, relative to the data directory; none if

@@ -10,7 +10,7 @@ use storage::store::{Read, ReadRequest, ReaderId};
 use storage::{LogConfig, LogId};
 
 use crate::damage::{first_segment, flip, offsets_lost, stored};
-use crate::node::{Node, START_MS, batch, identity};
+use crate::node::{Node, START_MS, batch, identity, options};
 
 /// Looks for damage, and repairs it if that is wanted.
 fn repair(root: &Path, is_wanted: bool) -> Vec<Finding> {
@@ -106,4 +106,27 @@ fn metadata_is_not_replaced() {
     flip(&root.join("logs/topic-0.0/00000000000000000000.log"), 5000);
     let findings = repair(root, false);
     assert!(matches!(findings[..], [Finding { remedy: Remedy::None(_), .. }]), "{findings:?}");
+}
+
+#[test]
+fn an_index_that_is_gone_or_damaged_is_made_anew_from_its_segment() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let root = directory.path();
+    stored(root, 40, 100_000).stop();
+    let index = first_segment(root).with_extension("skein-index");
+    for is_gone in [false, true] {
+        if is_gone {
+            fs::remove_file(&index).expect("there")
+        } else {
+            flip(&index, 40)
+        }
+        let disk = Directory::open(root).expect("nobody uses it");
+        let mut recovered = recover(&disk, &identity()).expect("sound journals");
+        let findings = recovered.examine_indexes();
+        assert!(matches!(&findings[..], [finding] if root.join(&finding.file) == index), "{findings:?}");
+        recovered.rebuild_index(&findings[0]).expect("its segment is sound");
+        recovered.into_stores(1, |_| 0, &options()).expect("writable");
+        assert_eq!(recover(&disk, &identity()).expect("sound").examine_indexes(), []);
+    }
+    assert_eq!(offsets_lost(&mut restarted(root), 40, 100_000), [0; 0]);
 }

@@ -41,7 +41,7 @@ Examples:
     #[command(after_help = "\
 Checked are lengths, CRCs, offsets, compression and record counts. Directories are searched for *.log files. In a skein
 data directory the newest segment of a partition may end inside a batch, whose end is still in the journal.
-Exit code 1 and file, position and reason for each damaged file.
+Exit code 1, and file, position and reason of every damage: what lies behind one is looked for and checked, too.
 
 Examples:
   skein log verify 00000000000000000000.log
@@ -53,7 +53,8 @@ Examples:
 Looks at every segment of a data directory, with what the node's checkpoint and journal say of it, and tells of each damaged
 place what can be done. With --yes a marker takes the place of damaged batches: positions, offsets and indexes stay as they
 are, and consumers go on behind it. The damaged bytes are kept in DIR/damaged. A file restored from a copy is better: it
-loses nothing. Refused while a node runs on the directory. Exit code 1 if damage is left.
+loses nothing. Indexes that are missing or damaged are made anew from their segments. Refused while a node runs on the
+directory. Exit code 1 if damage is left.
 
 Examples:
   skein log repair /var/lib/skein
@@ -268,7 +269,7 @@ fn goes_on_in_journal(path: &Path, damage: &Damage) -> bool {
     is_ours && is_listed && siblings.iter().all(|sibling| sibling.file_name() <= path.file_name())
 }
 
-/// What a sound file holds.
+/// What a file holds that is sound.
 #[derive(Debug, Default)]
 struct Summary {
     batches: usize,
@@ -292,19 +293,15 @@ fn verify(args: &VerifyArgs) -> Outcome {
         let name = path.file_name().unwrap_or_default().display().to_string();
         let verified = verify_file(path, |bytes| progress.update(done + bytes, &name))?;
         done += path.metadata().map_or(0, |metadata| metadata.len());
-        match verified {
-            Ok(summary) if is_text => {
-                progress.aside(|| writeln!(io::stdout(), "{}: {}", path.display(), summary.text()))?;
-            }
-            Ok(summary) => documents.push(summary.to_json(path)),
-            Err(damage) => {
-                damaged += 1;
-                documents.push(json!({
-                    "file": path.display().to_string(), "ok": false, "position": damage.position,
-                    "reason": damage.reason,
-                }));
-                progress.aside(|| eprintln!("{}: position {}: {}", path.display(), damage.position, damage.reason));
-            }
+        let (summary, damages) = verified;
+        damaged += usize::from(!damages.is_empty());
+        for Damage { position, reason, .. } in &damages {
+            progress.aside(|| eprintln!("{}: position {position}: {reason}", path.display()));
+        }
+        if !is_text {
+            documents.push(summary.to_json(path, &damages));
+        } else if damages.is_empty() {
+            progress.aside(|| writeln!(io::stdout(), "{}: {}", path.display(), summary.text()))?;
         }
     }
     progress.finish();
@@ -352,38 +349,72 @@ fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> Outcome {
     Ok(())
 }
 
-fn verify_file(path: &Path, mut progress: impl FnMut(u64)) -> Outcome<Result<Summary, Damage>> {
+/// What of a file is sound, and every damage in it: behind one it goes on at the next intact batch.
+fn verify_file(path: &Path, mut progress: impl FnMut(u64)) -> Outcome<(Summary, Vec<Damage>)> {
     let mut scan = Scan::open(path).map_err(cannot_read(path))?;
     let mut summary = Summary { bytes: scan.length(), ..Summary::default() };
+    let mut damages = Vec::new();
     let mut next_offset = None;
     loop {
-        match scan.next().map_err(cannot_read(path))? {
+        let damage = match scan.next().map_err(cannot_read(path))? {
             Ok(Found::Batch { position, batch }) => {
-                if let Err(reason) = check(&batch, next_offset) {
-                    return Ok(Err(Damage { position, reason, is_cut: false }));
-                }
-                next_offset = Some(batch.next_offset());
-                let first = summary.offsets.map_or(batch.base_offset(), |(first, _)| first);
-                summary.offsets = Some((first, batch.last_offset()));
-                summary.batches += 1;
-                summary.records += u64::try_from(batch.record_count()).unwrap_or(0);
                 progress(position);
+                match check(&batch, next_offset) {
+                    Ok(_) => {
+                        next_offset = Some(batch.next_offset());
+                        summary.add(&batch);
+                        continue;
+                    }
+                    // Its bytes are those that were written, whatever they say.
+                    Err(reason) if batch.crc() == batch.computed_crc() => {
+                        damages.push(Damage { position, reason, is_cut: false });
+                        continue;
+                    }
+                    Err(reason) => Damage { position, reason, is_cut: false },
+                }
             }
-            Ok(Found::Unused { bytes, .. }) => summary.unused = bytes,
-            Ok(Found::End) => return Ok(Ok(summary)),
-            Err(damage) if goes_on_in_journal(path, &damage) => {
-                summary.in_journal_from = Some(damage.position);
-                return Ok(Ok(summary));
+            Ok(Found::Unused { bytes, .. }) => {
+                summary.unused = bytes;
+                continue;
             }
-            Err(damage) => return Ok(Err(damage)),
+            Ok(Found::End) => return Ok((summary, damages)),
+            Err(damage) => damage,
+        };
+        let goes_on = scan.pass_over(&damage, next_offset.unwrap_or(0)).map_err(cannot_read(path))?;
+        if !goes_on && goes_on_in_journal(path, &damage) {
+            summary.in_journal_from = Some(damage.position);
+        } else {
+            damages.push(damage);
+        }
+        if !goes_on {
+            return Ok((summary, damages));
         }
     }
 }
 
 impl Summary {
-    fn to_json(&self, path: &Path) -> Value {
+    fn add(&mut self, batch: &Batch<'_>) {
+        let first = self.offsets.map_or(batch.base_offset(), |(first, _)| first);
+        self.offsets = Some((first, batch.last_offset()));
+        self.batches += 1;
+        self.records += u64::try_from(batch.record_count()).unwrap_or(0);
+    }
+
+    fn to_json(&self, path: &Path, damages: &[Damage]) -> Value {
+        let mut document = self.sound_json(path);
+        document["ok"] = json!(damages.is_empty());
+        if let Some(first) = damages.first() {
+            let damage = |it: &Damage| json!({"position": it.position, "reason": it.reason});
+            document["position"] = json!(first.position);
+            document["reason"] = json!(first.reason);
+            document["damages"] = damages.iter().map(damage).collect();
+        }
+        document
+    }
+
+    fn sound_json(&self, path: &Path) -> Value {
         json!({
-            "file": path.display().to_string(), "ok": true, "batches": self.batches, "records": self.records,
+            "file": path.display().to_string(), "batches": self.batches, "records": self.records,
             "first_offset": self.offsets.map(|(first, _)| first), "last_offset": self.offsets.map(|(_, last)| last),
             "bytes": self.bytes, "unused_bytes": self.unused, "in_journal_from": self.in_journal_from,
         })

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use storage::disk::Directory;
-use storage::recovery::{Finding, IDENTITY_FILE, Recovered, Remedy, identify, recover};
+use storage::recovery::{Finding, IDENTITY_FILE, IndexFinding, Recovered, Remedy, identify, recover};
+use storage::store;
 
 use crate::commands::failure::{Failure, Outcome};
 use crate::commands::output::{Output, OutputArgs, count, grouped, print_json};
@@ -39,7 +40,7 @@ pub(super) fn repair(args: &RepairArgs) -> Outcome {
     }
     let disk = Directory::open(root).map_err(failed)?;
     let identity = identify(&disk).map_err(failed)?.expect("its file is there");
-    let recovered = recover(&disk, &identity).map_err(failed)?;
+    let mut recovered = recover(&disk, &identity).map_err(failed)?;
     let progress = Progress::new(None);
     let mut done = 0;
     let findings = recovered.examine(|file, bytes| {
@@ -56,10 +57,44 @@ pub(super) fn repair(args: &RepairArgs) -> Outcome {
             Output::Json => documents.push(to_json(finding, kept.as_deref())),
         }
     }
+    let mut indexes_left = 0;
+    let indexes = recovered.examine_indexes();
+    for finding in &indexes {
+        let rebuilt = args.yes.then(|| recovered.rebuild_index(finding).map_err(|error| error.to_string()));
+        indexes_left += usize::from(!matches!(rebuilt, Some(Ok(()))));
+        match args.output.output {
+            Output::Text => tell_index(disk.root(), finding, rebuilt.as_ref())?,
+            Output::Json => documents.push(index_to_json(finding, rebuilt.as_ref())),
+        }
+    }
     if args.output.output == Output::Json {
         print_json(&Value::Array(documents))?;
     }
-    conclude(args, &recovered, &findings)
+    let concluded = conclude(args, &recovered, &findings, indexes_left, indexes.len());
+    if args.yes && indexes_left < indexes.len() {
+        // As a start does it: the indexes are written, and then a checkpoint that knows them.
+        recovered.into_stores(1, |_| 0, &store::Options::default()).map_err(failed)?;
+    }
+    concluded
+}
+
+fn tell_index(root: &Path, finding: &IndexFinding, rebuilt: Option<&Result<(), String>>) -> Outcome {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{}: {}", root.join(&finding.file).display(), finding.reason)?;
+    match rebuilt {
+        None => writeln!(out, "  can be repaired: it is made anew from its segment, and nothing is lost")?,
+        Some(Ok(())) => writeln!(out, "  repaired: it was made anew from its segment; nothing is lost")?,
+        Some(Err(why)) => writeln!(out, "  cannot be made anew: {why}")?,
+    }
+    Ok(())
+}
+
+fn index_to_json(finding: &IndexFinding, rebuilt: Option<&Result<(), String>>) -> Value {
+    let remedy = match rebuilt {
+        Some(Err(why)) => json!({"kind": "none", "reason": why}),
+        _ => json!({"kind": "rebuild"}),
+    };
+    json!({"file": finding.file.display().to_string(), "reason": finding.reason, "remedy": remedy})
 }
 
 fn failed(error: storage::Error) -> Failure {
@@ -106,9 +141,15 @@ fn to_json(finding: &Finding, kept: Option<&Path>) -> Value {
 }
 
 /// What the person should know at the end. Damage that is still there is a failure.
-fn conclude(args: &RepairArgs, recovered: &Recovered<'_>, findings: &[Finding]) -> Outcome {
+fn conclude(
+    args: &RepairArgs,
+    recovered: &Recovered<'_>,
+    findings: &[Finding],
+    indexes_left: usize,
+    indexes: usize,
+) -> Outcome {
     let is_text = args.output.output == Output::Text;
-    if findings.is_empty() {
+    if findings.is_empty() && indexes == 0 {
         if is_text {
             let logs = count(recovered.logs().len(), "log");
             writeln!(io::stdout(), "nothing is damaged in {logs} of {}", args.directory.display())?;
@@ -116,12 +157,12 @@ fn conclude(args: &RepairArgs, recovered: &Recovered<'_>, findings: &[Finding]) 
         return Ok(());
     }
     let repairable = findings.iter().filter(|finding| matches!(finding.remedy, Remedy::Replace(_))).count();
-    let left = if args.yes { findings.len() - repairable } else { findings.len() };
+    let left = indexes_left + if args.yes { findings.len() - repairable } else { findings.len() };
     if left == 0 {
         return Ok(());
     }
     let what = format!("{} of {} damaged", count(left, "place"), args.directory.display());
-    Err(if args.yes || repairable == 0 {
+    Err(if args.yes || repairable + indexes == 0 {
         Failure::with_remedy(what, "restore the files from a copy")
     } else {
         Failure::with_remedy(

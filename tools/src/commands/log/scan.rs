@@ -6,16 +6,20 @@
 //! ```
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use storage::batch::{Batch, HEADER_BYTES, LENGTH_PREFIX_BYTES, Malformed};
 use storage::record;
+use storage::store::BATCH_BYTES_MAX;
+use storage::verify::{Bounds, Piece, Walk};
 
 use crate::client::records;
 
 /// Bytes that are read at once.
 const READ_BYTES: usize = 1 << 20;
+/// Bytes in which the end of damage is looked for at once: more than a batch has.
+const WINDOW_BYTES: u64 = 2 * BATCH_BYTES_MAX as u64;
 
 /// A file that is being walked.
 pub(super) struct Scan {
@@ -68,7 +72,7 @@ impl Scan {
         self.length
     }
 
-    /// The next batch. Nothing comes after damage: without a length there is no next batch.
+    /// The next batch. After damage the same comes again, unless it is [passed over](Self::pass_over).
     pub(super) fn next(&mut self) -> io::Result<Result<Found<'_>, Damage>> {
         let position = self.position;
         let left = self.length - position;
@@ -97,6 +101,38 @@ impl Scan {
                 Ok(Err(Damage { position, reason: malformed.to_string(), is_cut }))
             }
         }
+    }
+
+    /// Looks behind damage for the next intact batch, of which no offset is below `offset_min`, and goes on there.
+    /// Whether there is one.
+    pub(super) fn pass_over(&mut self, damage: &Damage, offset_min: i64) -> io::Result<bool> {
+        let mut from = damage.position;
+        let mut is_first = true;
+        while from < self.length {
+            let bytes_left = self.length - from;
+            let mut bytes = vec![0; bytes_left.min(WINDOW_BYTES) as usize];
+            self.file.seek(SeekFrom::Start(from))?;
+            self.file.read_exact(&mut bytes)?;
+            let bounds = Bounds { offset_min, offset_end: i64::MAX, bytes_left };
+            let mut walk = if is_first { Walk::new(&bytes, bounds) } else { Walk::behind_damage(&bytes, bounds) };
+            loop {
+                let at = walk.position();
+                match walk.next_piece() {
+                    Piece::Intact(_) => {
+                        self.position = from + at as u64;
+                        self.file.seek(SeekFrom::Start(self.position))?;
+                        return Ok(true);
+                    }
+                    Piece::Damaged { .. } | Piece::Skipped { .. } => {}
+                    Piece::Cut { .. } | Piece::End => break,
+                }
+            }
+            if walk.position() == 0 {
+                break;
+            }
+            (from, is_first) = (from + walk.position() as u64, false);
+        }
+        Ok(false)
     }
 
     /// Reads on until the buffer has `wanted` bytes of the current batch.
@@ -208,6 +244,25 @@ mod tests {
         late[16] = 9;
         assert!(scanned(&late)[0].starts_with("0: damage, the record batch has magic 9"));
         assert!(scanned(b"just text")[0].starts_with("0: damage"));
+    }
+
+    #[test]
+    fn what_lies_behind_damage_is_found_again() {
+        let batches: Vec<Vec<u8>> = (0..6).map(|at| batch(at * 2)).collect();
+        let size = batches[0].len();
+        let mut bytes = batches.concat();
+        bytes[size + 16] = 7;
+        bytes[3 * size + 70] ^= 1;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("00000000000000000000.log");
+        std::fs::write(&path, &bytes).unwrap();
+        let mut scan = Scan::open(&path).unwrap();
+        let damage = |at: usize| Damage { position: (at * size) as u64, reason: String::new(), is_cut: false };
+        assert!(scan.pass_over(&damage(1), 2).unwrap());
+        assert!(matches!(scan.next().unwrap(), Ok(Found::Batch { batch, .. }) if batch.base_offset() == 4));
+        assert!(scan.pass_over(&damage(3), 6).unwrap());
+        assert!(matches!(scan.next().unwrap(), Ok(Found::Batch { batch, .. }) if batch.base_offset() == 8));
+        assert!(!scan.pass_over(&Damage { position: (5 * size + 1) as u64, ..damage(0) }, 10).unwrap());
     }
 
     #[test]
