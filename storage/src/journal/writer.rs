@@ -394,25 +394,22 @@ impl Journal {
         }
     }
 
-    /// Syncs what a cached journal wrote, so that a checkpoint may rely on it, but for the extents up to `retired`, which the
-    /// checkpoint makes unnecessary. Says how many syncs that takes.
-    pub(crate) fn sync(&mut self, retired: Option<u64>, files: &mut Files<Purpose>) -> usize {
+    /// Syncs what a cached journal wrote, so that a checkpoint may rely on it. Says how many syncs that takes.
+    pub(crate) fn sync(&mut self, files: &mut Files<Purpose>) -> usize {
         if self.is_durable() || self.synced_before == self.durable_before {
             return 0;
         }
         self.syncing_before = self.durable_before;
         let mode = self.mode();
         let mut syncs = 0;
-        let is_needed =
-            |used: &&Used| used.ordinal >= self.trusted_from && retired.is_none_or(|last| used.ordinal > last);
-        for used in self.used.iter().chain(&self.active).filter(is_needed) {
+        for used in self.used.iter().chain(&self.active).filter(|used| used.ordinal >= self.trusted_from) {
             files.request(used.extent.key, || used.extent.path.clone(), mode, FileOp::Sync, Purpose::Round);
             syncs += 1;
         }
         syncs
     }
 
-    /// The syncs of [`Self::sync`] ended well, and what it left out is not needed any more.
+    /// The syncs of [`Self::sync`] ended well.
     pub(crate) fn synced(&mut self) {
         self.synced_before = self.synced_before.max(self.syncing_before);
     }

@@ -84,11 +84,6 @@ impl Writer {
         self.is_broken = false;
     }
 
-    /// Whether the records that were taken become durable together, or not at all.
-    pub(super) fn is_atomic(&self) -> bool {
-        self.groups.len() <= 1 || self.is_copying
-    }
-
     /// Writes the next group and says how many requests that took; none if all are written.
     pub(super) fn write_next(&mut self, identity: Identity, direct: bool, files: &mut Files<Purpose>) -> Option<usize> {
         let group = self.groups.pop_front()?;

@@ -350,12 +350,12 @@ impl Store {
                     return false;
                 }
                 round.phase = Phase::JournalSyncs;
-                // Until the records are durable the extents that they set free are needed, and may be lost: where the
-                // records are one group, that is both or neither.
-                let retired = round.retire[1].filter(|_| self.rounds.writer.is_atomic());
-                round.in_flight += self.cached_journal.sync(retired, &mut self.files);
+                round.in_flight += self.cached_journal.sync(&mut self.files);
             }
             Phase::JournalSyncs | Phase::Records => {
+                if round.phase == Phase::JournalSyncs {
+                    self.cached_journal.synced();
+                }
                 round.phase = Phase::Records;
                 let (writer, files) = (&mut self.rounds.writer, &mut self.files);
                 match writer.write_next(self.identity, self.options.direct, files) {
@@ -407,7 +407,6 @@ impl Store {
     }
 
     fn finish_round(&mut self) {
-        self.cached_journal.synced();
         self.free_extents();
         let round = self.rounds.active.take().expect("a round is under way");
         self.rounds.writer.finished(self.identity, &mut self.files);
