@@ -61,7 +61,7 @@ pub(super) fn measure(settings: &Settings, contestant: &Contestant, metrics: &mu
                     Server::node_with_metrics(&settings.program, scratch.path(), &settings.server_cores)?;
                 (server, Some(endpoint))
             }
-            _ => (settings.start(&contestant.server, scratch.path())?, None),
+            _ => (settings.start(&contestant.server, scratch.path(), false)?, None),
         };
         let mut add = |metric: &str, value: f64| metrics.entry(format!("{name}_{metric}")).or_default().push(value);
         let mut admin = Admin::connect(server.address)?;

@@ -30,7 +30,7 @@ pub(super) fn measure(settings: &Settings, kind: &ServerKind, footprint: &mut Fo
         footprint.metrics.insert("binary_mb".to_owned(), vec![bytes as f64 / 1e6]);
     }
     let mut add = |name: &str, value: f64| footprint.metrics.entry(name.to_owned()).or_default().push(value);
-    let server = settings.start(kind, scratch.path())?;
+    let server = settings.start(kind, scratch.path(), false)?;
     let mut admin = Admin::connect(server.address)?;
     admin.create_topic(TOPIC, 1, &[])?;
     admin.produce(TOPIC, 0, settings.wall_ms)?;
@@ -69,7 +69,7 @@ pub(super) fn measure(settings: &Settings, kind: &ServerKind, footprint: &mut Fo
 
 /// Starts on data that is there, and has a record acknowledged.
 fn started_again(settings: &Settings, kind: &ServerKind, data: &std::path::Path) -> Result<Server, Error> {
-    let server = settings.start(kind, data)?;
+    let server = settings.start(kind, data, false)?;
     Admin::connect(server.address)?.produce(TOPIC, 0, settings.wall_ms)?;
     Ok(server)
 }

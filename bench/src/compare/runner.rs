@@ -117,10 +117,16 @@ impl Settings {
         Err(Error::Server { what: format!("cannot be prepared: {}", String::from_utf8_lossy(&output.stderr)) })
     }
 
-    pub(super) fn start(&self, kind: &ServerKind, data: &Path) -> Result<Server, Error> {
+    /// Starts a server; one that `may_pause` bears being stopped by a signal for a while, and no `kill -9`: Kafka's sessions
+    /// with itself would expire otherwise, and then must.
+    pub(super) fn start(&self, kind: &ServerKind, data: &Path, may_pause: bool) -> Result<Server, Error> {
+        let argument = if may_pause { " pausable" } else { "" };
         let command = match kind {
             ServerKind::Skein => return Server::node(&self.program, data, &self.server_cores, &[]),
-            ServerKind::Kafka => self.kafka.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+            ServerKind::Kafka => match &self.kafka {
+                Some(path) => format!("{}{argument}", path.display()),
+                None => String::new(),
+            },
             ServerKind::Other(name) => {
                 let found = self.others.iter().find(|other| other.name == *name);
                 found.map(|other| other.command.clone()).unwrap_or_default()

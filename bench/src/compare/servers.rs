@@ -35,7 +35,7 @@ impl<'a> Servers<'a> {
         };
         let scratch = Scratch::new(&self.settings.directory, &format!("skein-bench-{name}"))?;
         self.settings.prepare(kind, scratch.path())?;
-        let server = self.settings.start(kind, scratch.path())?;
+        let server = self.settings.start(kind, scratch.path(), true)?;
         self.running.push(Running { kind: kind.clone(), server, scratch });
         Ok(&self.running[self.running.len() - 1].server)
     }
