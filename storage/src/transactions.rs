@@ -14,6 +14,7 @@
 //! All entries of a log are in memory, 32 bytes each. The format has no checksum: the checkpoint's record has one, and
 //! which transactions were open where the segment begins, so that the index can be made anew from its segment alone.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rkyv::{Archive, Deserialize, Serialize};
@@ -137,8 +138,8 @@ impl Open {
         }
         let producer_id = batch.producer_id();
         if !batch.attributes().is_control() {
-            if !self.by_producer.contains_key(&producer_id) {
-                self.by_producer.insert(producer_id, base_offset);
+            if let Entry::Vacant(begun) = self.by_producer.entry(producer_id) {
+                begun.insert(base_offset);
                 self.by_offset.insert(base_offset, producer_id);
             }
             return None;
