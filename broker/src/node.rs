@@ -14,7 +14,7 @@ use storage::store;
 
 use crate::admin::Admin;
 use crate::assemble::{self, Found, Plan, assemble};
-use crate::config::{Bind, Durability, Listener, NodeConfig};
+use crate::config::{Bind, Durability, Listener, Network, NodeConfig};
 use crate::directory::Opened;
 use crate::driver::ring::{self, StartupError};
 use crate::listen;
@@ -22,9 +22,6 @@ use crate::metadata::Image;
 use crate::pump;
 use crate::shard::connections::ListenerInfo;
 use crate::shard::{Ready, Shard};
-
-/// The share of a shard's memory for records that are not in segments yet.
-const TAIL_SHARE: u64 = 2;
 
 /// Open files that are kept for what is not a log: rings, mailboxes, the runtime.
 const RESERVED_FILES: u64 = 64;
@@ -117,6 +114,9 @@ pub fn run(config: NodeConfig, serving: impl FnOnce(&Serving)) -> Result<(), Err
     let listeners = bound
         .iter()
         .map(|(listener, _)| ListenerInfo { name: listener.name.clone(), advertised: listener.advertised.clone() });
+    let shard_bytes = config.memory_bytes.unwrap_or_else(|| memory::default_bytes(shards as u64)) / shards as u64;
+    let parts = memory::Parts::of(shard_bytes, held.len() as u64);
+    let network = Network { memory_bytes: parts.connections as usize, ..config.network.clone() };
     let (ready, served) = mpsc::channel();
     let told = Ready(Box::new(move |image: &Image| {
         let id = image.cluster_id().map(|id| id.to_string());
@@ -129,11 +129,16 @@ pub fn run(config: NodeConfig, serving: impl FnOnce(&Serving)) -> Result<(), Err
         seed: entropy().map_err(system("random seed"))?,
         ready: Some(told),
         // Clients see the directory's path, which means something to them only if it is absolute.
-        config: Arc::new(NodeConfig { data_dirs: held.iter().map(|it| it.path.clone()).collect(), ..config.clone() }),
+        config: Arc::new(NodeConfig {
+            data_dirs: held.iter().map(|it| it.path.clone()).collect(),
+            network,
+            ..config.clone()
+        }),
     };
-    let memory = Share { directories: held.len() as u64, shards: shards as u64, open_files: limits.open_files };
+    let share =
+        Share { directories: held.len() as u64, shards: shards as u64, open_files: limits.open_files, memory: parts };
     let is_direct = held.iter().all(|it| it.direct);
-    let found = held.iter_mut().map(|it| it.found(&config, memory)).collect();
+    let found = held.iter_mut().map(|it| it.found(&config, share)).collect();
     let made = assemble(found, plan).map_err(Error::Data)?;
     let sockets: Vec<TcpListener> = bound.into_iter().map(|(_, listener)| listener).collect();
     let in_use = |it: &Opened| it.offline.is_none().then(|| it.path.clone());
@@ -189,6 +194,8 @@ struct Share {
     directories: u64,
     shards: u64,
     open_files: u64,
+    /// Of a shard.
+    memory: memory::Parts,
 }
 
 impl Held {
@@ -318,12 +325,11 @@ fn sync_all_works(root: &Path) -> bool {
 
 fn store_options(config: &NodeConfig, share: Share, root: &Path, direct: bool) -> store::Options {
     let stores = share.shards * share.directories;
-    let memory = config.memory_bytes.unwrap_or_else(|| memory::default_bytes(share.shards)) / stores;
     let files = share.open_files.saturating_sub(RESERVED_FILES) / 4 / stores;
     let defaults = store::Options::default();
     store::Options {
-        tail_bytes: (memory / TAIL_SHARE) as usize,
-        buffer_bytes: (memory / TAIL_SHARE) as usize,
+        tail_bytes: share.memory.tails as usize,
+        buffer_bytes: share.memory.reads as usize,
         scrub_bytes_per_second: config.scrub_bytes_per_second / share.shards,
         expiry_interval_ns: config.retention_check_interval_ms.saturating_mul(1_000_000),
         open_files_max: (files as usize).clamp(16, defaults.open_files_max),

@@ -130,6 +130,7 @@ pub(crate) fn lookup(part: u32, outcome: Lookup, limit_offset: i64) -> QueryAnsw
 pub(crate) fn log_config(topic: &Topic, producer_id_expiration_ms: u64) -> LogConfig {
     let config = &topic.config;
     LogConfig {
+        is_kept_ready: false,
         durability: match config.durability {
             config::Durability::Durable => Durability::Durable,
             config::Durability::Cached => Durability::Cached,
@@ -196,6 +197,7 @@ fn compression(wanted: config::Compression) -> Option<Setting> {
 /// The configuration of the metadata log: nothing of it is ever removed, and it is always durable.
 pub(crate) fn metadata_log_config() -> LogConfig {
     LogConfig {
+        is_kept_ready: true,
         durability: Durability::Durable,
         delete_expired: false,
         retention_ms: None,

@@ -15,6 +15,7 @@
 //! |---|---|
 //! | [`admission`] | who may connect |
 //! | [`connections`] | sockets: frames in, answers out, back-pressure, idle time |
+//! | [`memory`] | the memory of connections, and who waits for it |
 //! | [`dispatch`] | from a frame to the handler of its API |
 //! | [`produce`], [`fetch`], [`offsets`] | the data path |
 //! | [`partitions`] | the partitions placed here: store, replica, waiters |
@@ -43,6 +44,7 @@ pub mod fetch;
 pub mod groups;
 pub mod lags;
 pub mod mail;
+mod memory;
 pub mod metrics;
 mod mutations;
 pub mod offsets;
@@ -88,6 +90,7 @@ use fetch::{Fetch, PeerRead, PeerWatch};
 use groups::Groups;
 use lags::{Lags, Work};
 use mail::{Mail, Notice};
+use memory::Memory;
 use metrics::Metrics;
 use offsets::Queries;
 use partition_admin::{PartitionRequest, Unsettled};
@@ -183,6 +186,7 @@ pub struct Shard {
     /// Pushes that the admin thread has and has not told of.
     pushes: usize,
     connections: Connections,
+    memory: Memory,
     /// On the controller's shard, which accepts: the connections of all.
     admission: Admission,
     throttling: Throttling,
@@ -237,6 +241,7 @@ impl Shard {
             telemetry: Receiver::default(),
             pushes: 0,
             connections: Connections::new(count),
+            memory: Memory::new(config.network.memory_bytes),
             admission: Admission::new(config.network.connections.clone(), listeners.len()),
             throttling: Throttling::new(quota::Settings::of(&config), count),
             config,
@@ -293,6 +298,7 @@ impl Shard {
             Timer::Stall => self.stall_due(),
             Timer::Unmute { connection, generation } => self.unmute(connection, generation),
             Timer::QuotaReport => self.report_quotas(),
+            Timer::Memory => self.memory_due(),
             Timer::KeptOut => self.close_kept_out(),
         }
     }
@@ -363,10 +369,12 @@ impl Turn for Shard {
         self.resume_connections();
         self.step_groups();
         self.stores.step(now.storage(), BACKGROUND_BYTES_PER_TURN);
+        self.check_readers();
         self.drain_store();
         self.run_control();
         self.step_report();
         self.tell_room();
+        self.pause_receiving();
         self.send_answers();
         self.stores.requests(&mut self.ops.disk);
         std::mem::swap(ops, &mut self.ops);
@@ -377,7 +385,8 @@ impl Turn for Shard {
         if self.stopping == Stopping::Draining && self.stores.is_stopped() && self.connections.is_empty() {
             return Next::Stop;
         }
-        if self.stores.has_work() || self.connections.has_work() || self.groups.has_work() || self.reporting.is_some() {
+        let has_work = self.stores.has_work() || self.connections.has_work() || self.memory.has_work();
+        if has_work || self.groups.has_work() || self.reporting.is_some() {
             return Next::Busy;
         }
         let deadlines = [self.timers.next_deadline(), self.groups.next_deadline(), self.stores.next_deadline()];

@@ -46,6 +46,11 @@ impl<P: AsRef<[u8]>> Answer<P> {
         self.bytes.len() + self.payload_bytes
     }
 
+    /// Size in bytes without the payloads.
+    pub(crate) fn own_len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The pieces in the order in which they are sent.
     pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
         let mut start = 0;

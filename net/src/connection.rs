@@ -318,8 +318,30 @@ impl<P: AsRef<[u8]>> Connection<P> {
         self.outbox.owed() == 0 && now_ns.saturating_sub(self.last_activity_ns) >= idle_ns_max
     }
 
-    /// Bytes that it holds or keeps others from freeing: kept from receives, charged, and not yet sent.
-    pub fn memory(&self) -> usize {
-        self.assembler.kept() + self.request_bytes + self.outbox.unsent_bytes()
+    /// Whether it has answers that are not sent.
+    pub fn has_unsent(&self) -> bool {
+        self.outbox.unsent_bytes() > 0
+    }
+
+    /// What the request that has begun to come in will have in all, if so much is known of it.
+    pub fn unfinished(&self) -> Option<usize> {
+        self.assembler.unfinished()
+    }
+
+    /// Memory for received bytes: of requests that wait or have not come in whole.
+    pub fn received_memory(&self) -> usize {
+        self.assembler.memory()
+    }
+
+    /// Bytes of the requests that are carried out, and of the answers not yet sent. Record bytes in these are somebody
+    /// else's.
+    pub fn carried_memory(&self) -> usize {
+        self.request_bytes + self.outbox.own_bytes()
+    }
+
+    /// Frees what it holds: the connection ends, and nothing follows but the send in flight.
+    pub fn discard(&mut self) {
+        self.close_after_answers();
+        self.outbox.discard();
     }
 }

@@ -126,10 +126,19 @@ pub struct Assembler {
     kept: BytesMut,
     frame_bytes_max: usize,
     direct_bytes_min: usize,
-    /// Bytes that the lent buffer holds, if one is lent; nothing else is kept then.
-    lent: Option<usize>,
+    /// What is known of the lent buffer, if one is lent; nothing else is kept then.
+    lent: Option<Lent>,
     /// Whether the last frame was a large one.
     was_large: bool,
+}
+
+/// A buffer that somebody receives into.
+#[derive(Debug, Clone, Copy)]
+struct Lent {
+    bytes: usize,
+    capacity: usize,
+    /// Where the frame in it ends.
+    end: usize,
 }
 
 impl Assembler {
@@ -173,7 +182,22 @@ impl Assembler {
 
     /// Bytes kept, those in a lent buffer among them.
     pub fn kept(&self) -> usize {
-        self.lent.unwrap_or(self.kept.len())
+        self.lent.map_or(self.kept.len(), |lent| lent.bytes)
+    }
+
+    /// Memory for what is kept, a lent buffer's among it.
+    pub fn memory(&self) -> usize {
+        self.lent.map_or(self.kept.capacity(), |lent| lent.capacity)
+    }
+
+    /// What the first frame that is kept will have in all if it is not whole, its length among it. None where nothing is
+    /// kept, or not even a length.
+    pub fn unfinished(&self) -> Option<usize> {
+        if let Some(lent) = self.lent {
+            return Some(lent.end);
+        }
+        let end = LENGTH_BYTES + self.frame_length(&self.kept).ok().flatten()?;
+        (self.kept.len() < end).then_some(end)
     }
 
     /// Whether the last frame was a large one, as the next one is likely to be.
@@ -191,7 +215,7 @@ impl Assembler {
         if self.kept.capacity() == self.kept.len() {
             self.reserve(self.kept.len(), end);
         }
-        self.lent = Some(self.kept.len());
+        self.lent = Some(Lent { bytes: self.kept.len(), capacity: self.kept.capacity(), end });
         Some(std::mem::take(&mut self.kept))
     }
 
@@ -200,7 +224,7 @@ impl Assembler {
     /// # Panics
     /// If none was lent, or it lost bytes.
     pub fn take_back(&mut self, buffer: BytesMut) -> usize {
-        let before = self.lent.take().expect("a buffer was lent");
+        let before = self.lent.take().expect("a buffer was lent").bytes;
         assert!(self.kept.is_empty(), "while a buffer is lent, bytes come into it alone");
         self.kept = buffer;
         self.kept.len().checked_sub(before).expect("what was received stays")
@@ -296,11 +320,12 @@ mod tests {
         assert!(matches!(assembler.next(&mut data), Ok(Some(Frame::Received(b"")))));
         assert!(matches!(assembler.next(&mut data), Ok(None)));
         assert_eq!((data.len(), assembler.kept(), assembler.has_frame()), (0, 7, false));
+        assert_eq!(assembler.unfinished(), Some(9));
         let more = [b"ee".to_vec(), framed(b"four")].concat();
         let mut data = &more[..];
         assert!(matches!(assembler.next(&mut data), Ok(Some(Frame::Assembled(frame))) if *frame == b"three"[..]));
         assert!(matches!(assembler.next(&mut data), Ok(Some(Frame::Received(b"four")))));
-        assert_eq!(assembler.kept(), 0);
+        assert_eq!((assembler.kept(), assembler.memory(), assembler.unfinished()), (0, 0, None));
     }
 
     #[test]
@@ -350,7 +375,9 @@ mod tests {
         assert!(assembler.next(&mut &bytes[..100]).unwrap().is_none());
         let mut received = 100;
         while received < bytes.len() - DIRECT_BYTES_MIN_DEFAULT {
+            assert_eq!(assembler.unfinished(), Some(bytes.len()));
             let mut buffer = assembler.lend().expect("much is missing");
+            assert_eq!((assembler.unfinished(), assembler.memory()), (Some(bytes.len()), buffer.capacity()));
             assert!(buffer.capacity() > buffer.len(), "there is room");
             assert!(buffer.capacity() <= FIRST_RESERVATION_BYTES.max(GROWTH_USUAL * received));
             assert_eq!((assembler.kept(), assembler.has_frame()), (received, false));

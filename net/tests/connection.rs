@@ -166,7 +166,7 @@ impl World {
     fn receive_into(&mut self, mut buffer: BytesMut, bytes: usize) {
         let room = buffer.capacity() - buffer.len();
         assert!(room > 0, "there is something to receive into");
-        assert!(!self.connection.has_request(0) && self.connection.memory() >= buffer.len());
+        assert!(!self.connection.has_request(0) && self.connection.received_memory() >= buffer.len());
         let end = (self.received + bytes.min(room)).min(self.incoming.len());
         buffer.extend_from_slice(&self.incoming[self.received..end]);
         assert_eq!(self.connection.filled(buffer, 0), end - self.received);
@@ -210,7 +210,11 @@ impl World {
     /// Lets everything come to its end.
     fn finish(&mut self) {
         for _ in 0..FINISH_ROUNDS_MAX {
-            if self.seen == self.requests.len() && self.owed.is_empty() && self.connection.memory() == 0 {
+            if self.seen == self.requests.len()
+                && self.owed.is_empty()
+                && self.connection.carried_memory() == 0
+                && !self.connection.has_unsent()
+            {
                 return;
             }
             if self.connection.wants_receive(0) {

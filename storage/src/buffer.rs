@@ -53,6 +53,8 @@ pub struct Pool {
 struct Shared {
     budget_bytes: usize,
     used_bytes: AtomicUsize,
+    /// Bytes of regions that are lent.
+    lent_bytes: AtomicUsize,
     free: [ArrayQueue<Memory>; REGION_BYTES.len()],
 }
 
@@ -63,6 +65,8 @@ struct Memory {
     class: u8,
     /// The mapping that it is a part of; none where it comes from the allocator.
     mapping: Option<Arc<Mapping>>,
+    /// Whether the system was told that its contents are not needed, and it was not handed out since.
+    is_trimmed: bool,
 }
 
 // SAFETY: a Memory is the only owner of its allocation and has no thread affinity.
@@ -81,7 +85,7 @@ impl Memory {
         // SAFETY: the layout's size is one of REGION_BYTES, none of which is zero.
         let start = unsafe { alloc_zeroed(layout) };
         let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
-        Self { start, class, mapping: None }
+        Self { start, class, mapping: None, is_trimmed: false }
     }
 
     /// The regions of a new mapping: one, or as many as share a huge page.
@@ -90,12 +94,22 @@ impl Memory {
         let mapping = Arc::new(Mapping::new(bytes.max(HUGE_PAGE_BYTES)));
         (0..mapping.bytes() / bytes).map(move |at| {
             let start = mapping.at(at * bytes);
-            Self { start, class, mapping: Some(Arc::clone(&mapping)) }
+            Self { start, class, mapping: Some(Arc::clone(&mapping)), is_trimmed: false }
         })
     }
 
     fn capacity(&self) -> usize {
         REGION_BYTES[usize::from(self.class)]
+    }
+
+    /// Gives its pages to the system: they read as zeros from now on, and come back when they are written.
+    fn trim(&mut self) {
+        // SAFETY: the pages are whole (regions are aligned to blocks, which are pages, and a multiple of them) and self is
+        // their only owner, so nobody misses what they held. Zeros are initialised bytes.
+        let trimmed = unsafe { libc::madvise(self.start.as_ptr().cast(), self.capacity(), libc::MADV_DONTNEED) };
+        // Where pages are larger than blocks the system refuses, and the memory stays.
+        self.is_trimmed = true;
+        debug_assert!(trimmed == 0 || std::io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL));
     }
 }
 
@@ -115,7 +129,14 @@ impl Pool {
     #[must_use]
     pub fn new(budget_bytes: usize) -> Self {
         let free = REGION_BYTES.map(|bytes| ArrayQueue::new((budget_bytes / FREE_SHARE_PER_CLASS / bytes).max(1)));
-        Self { shared: Arc::new(Shared { budget_bytes, used_bytes: AtomicUsize::new(0), free }) }
+        Self {
+            shared: Arc::new(Shared {
+                budget_bytes,
+                used_bytes: AtomicUsize::new(0),
+                lent_bytes: AtomicUsize::new(0),
+                free,
+            }),
+        }
     }
 
     /// A zeroed or formerly used buffer of at least `bytes`, or nothing while the budget is spent.
@@ -139,14 +160,43 @@ impl Pool {
         let size = REGION_BYTES[usize::from(class)];
         let fits = |used: usize| used.checked_add(size).filter(|&after| after <= limit_bytes);
         self.shared.used_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
-        let memory = self.shared.free[usize::from(class)].pop().unwrap_or_else(|| self.shared.obtain(class));
-        Some(Buffer { region: Region { memory: Some(memory), pool: Arc::clone(&self.shared) }, length: size })
+        let mut memory = self.shared.free[usize::from(class)].pop().unwrap_or_else(|| self.shared.obtain(class));
+        memory.is_trimmed = false;
+        let region = Region { memory: Some(memory), pool: Arc::clone(&self.shared), lent: AtomicUsize::new(0) };
+        Some(Buffer { region, length: size })
+    }
+
+    /// Gives the memory of regions that are kept for reuse to the system, of `max` at the most; says of how many. With fewer
+    /// than `max` there is nothing left to give.
+    pub fn trim(&self, max: usize) -> usize {
+        let mut trimmed = 0;
+        for free in &self.shared.free {
+            for _ in 0..free.len() {
+                if trimmed == max {
+                    return trimmed;
+                }
+                let Some(mut memory) = free.pop() else { break };
+                if !memory.is_trimmed {
+                    memory.trim();
+                    trimmed += 1;
+                }
+                // A list that was filled meanwhile hands it back, and it is freed here.
+                let _ = free.push(memory);
+            }
+        }
+        trimmed
     }
 
     /// Bytes handed out and not yet returned.
     #[must_use]
     pub fn used_bytes(&self) -> usize {
         self.shared.used_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the regions of which slices are lent.
+    #[must_use]
+    pub fn lent_bytes(&self) -> usize {
+        self.shared.lent_bytes.load(Ordering::Relaxed)
     }
 
     /// The most bytes that may be in use.
@@ -178,6 +228,8 @@ struct Region {
     /// None only while being dropped.
     memory: Option<Memory>,
     pool: Arc<Shared>,
+    /// Slices of it that are lent.
+    lent: AtomicUsize,
 }
 
 impl Region {
@@ -233,7 +285,7 @@ impl Buffer {
     #[must_use]
     pub fn freeze(self, length: usize) -> Slice {
         assert!(length <= self.region.capacity(), "a slice lies inside its region");
-        Slice { region: Arc::new(self.region), start: 0, length: length as u32 }
+        Slice { region: Arc::new(self.region), start: 0, length: length as u32, lent: None }
     }
 
     /// Makes the region a chunk that holds nothing yet.
@@ -318,7 +370,8 @@ impl Chunk {
     #[must_use]
     pub fn slice(&self, range: Range<usize>) -> Slice {
         assert!(range.start <= range.end && range.end <= self.filled, "only published bytes can be shared");
-        Slice { region: Arc::clone(&self.region), start: range.start as u32, length: (range.end - range.start) as u32 }
+        let (start, length) = (range.start as u32, (range.end - range.start) as u32);
+        Slice { region: Arc::clone(&self.region), start, length, lent: None }
     }
 }
 
@@ -328,6 +381,27 @@ pub struct Slice {
     region: Arc<Region>,
     start: u32,
     length: u32,
+    /// Counts the region among those that are lent.
+    lent: Option<Lent>,
+}
+
+/// A region is lent as long as one of these lives.
+#[derive(Debug)]
+struct Lent(Arc<Region>);
+
+impl Clone for Lent {
+    fn clone(&self) -> Self {
+        self.0.lent.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if self.0.lent.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.pool.lent_bytes.fetch_sub(self.0.capacity(), Ordering::Relaxed);
+        }
+    }
 }
 
 impl Slice {
@@ -342,12 +416,31 @@ impl Slice {
             region: Arc::clone(&self.region),
             start: self.start + range.start as u32,
             length: (range.end - range.start) as u32,
+            lent: self.lent.clone(),
         }
+    }
+
+    /// The slice, to be held by somebody who gives it back when it pleases him: its region counts as lent until then, once
+    /// for all such slices. None if the regions lent of its pool would have more than `limit_bytes` together. Called by
+    /// the pool's owner alone.
+    #[must_use]
+    pub fn lend(&self, limit_bytes: usize) -> Option<Self> {
+        let (region, pool) = (&self.region, &self.region.pool);
+        if region.lent.fetch_add(1, Ordering::Relaxed) == 0 {
+            let fits = |lent: usize| lent.checked_add(region.capacity()).filter(|&after| after <= limit_bytes);
+            if pool.lent_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_err() {
+                region.lent.fetch_sub(1, Ordering::Relaxed);
+                return None;
+            }
+        }
+        let lent = Some(Lent(Arc::clone(region)));
+        Some(Self { region: Arc::clone(region), start: self.start, length: self.length, lent })
     }
 
     /// The unique buffer again, if nobody else holds a part of its region.
     #[must_use]
-    pub fn into_buffer(self) -> Option<Buffer> {
+    pub fn into_buffer(mut self) -> Option<Buffer> {
+        self.lent = None;
         Arc::into_inner(self.region).map(|region| Buffer { length: region.capacity(), region })
     }
 }
@@ -404,6 +497,25 @@ mod tests {
         assert_eq!(pool.used_bytes(), 4096);
         drop(part);
         assert_eq!(pool.used_bytes(), 0);
+    }
+
+    #[test]
+    fn a_region_is_lent_once_until_its_last_holder_lets_go() {
+        let pool = Pool::new(1 << 20);
+        let slices: Vec<Slice> = (0..3).map(|_| pool.allocate(4096).expect("fits").freeze(4096)).collect();
+        let first = slices[0].lend(8192).expect("within the limit");
+        let parts = [slices[0].slice(0..10).lend(8192), first.clone().lend(4096), Some(first.slice(3..4))];
+        assert!(parts.iter().all(Option::is_some), "it is lent already");
+        assert_eq!(pool.lent_bytes(), 4096);
+        let second = slices[1].lend(8192).expect("within the limit");
+        assert!(slices[2].lend(8192).is_none(), "two regions are lent");
+        assert_eq!(pool.lent_bytes(), 8192);
+        drop(second);
+        assert_eq!(pool.lent_bytes(), 4096);
+        drop((first, slices));
+        assert_eq!(pool.lent_bytes(), 4096, "the parts hold it");
+        drop(parts);
+        assert_eq!((pool.lent_bytes(), pool.used_bytes()), (0, 0));
     }
 
     #[test]

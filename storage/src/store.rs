@@ -25,6 +25,7 @@ mod large;
 pub mod metrics;
 pub mod outcome;
 pub(crate) mod purpose;
+mod quiet;
 mod read;
 mod recompress;
 mod records;
@@ -56,6 +57,7 @@ use fetch::Fetches;
 use files::Files;
 use large::Large;
 use purpose::Purpose;
+use quiet::Quiet;
 use round::Rounds;
 use scrub::Scrub;
 use truncate::Truncations;
@@ -66,6 +68,10 @@ pub const BATCH_BYTES_MAX: usize = 8 << 20;
 pub const DECOMPRESSED_BYTES_MAX: u64 = 128 << 20;
 /// Bytes of appends that may wait for decompression or the disk.
 const DEFERRED_BYTES_MAX: usize = 32 << 20;
+
+/// When a log is quiet, in nanoseconds. Who appends more often than once a minute is never disturbed; who appends more rarely
+/// pays a read of the last block, an image of it in the journal, and a write of it, four kilobytes each.
+const QUIET_NS: u64 = 60_000_000_000;
 
 /// What a shard's store may use.
 #[derive(Debug, Clone)]
@@ -87,6 +93,9 @@ pub struct Options {
     /// Records that expire go at the next multiple of this time, so that old ones can still be read for a moment after
     /// they were written; with 1 they go at once. What is too much goes at once in any case.
     pub expiry_interval_ns: u64,
+    /// A log to which nothing was appended for so long gives up its tail's memory; its last block goes to the segment,
+    /// padded.
+    pub quiet_ns: u64,
     /// What compaction may use.
     pub compaction: compaction::Settings,
     /// Whether files bypass the page cache (`O_DIRECT`).
@@ -106,6 +115,7 @@ impl Default for Options {
             journal_extent_bytes: EXTENT_BYTES,
             large_bytes_min: 192 << 10,
             expiry_interval_ns: 1,
+            quiet_ns: QUIET_NS,
             compaction: compaction::Settings::default(),
             direct: true,
             sync_all: false,
@@ -174,6 +184,7 @@ pub struct Store {
     appended_bytes: usize,
     /// Tails that are durable in their files and kept for reads, oldest first.
     cached_tails: VecDeque<(Slot, LogId)>,
+    quiet: Quiet,
     is_disk_full: bool,
     retry_at: Option<u64>,
     is_failed: bool,
@@ -220,6 +231,7 @@ impl Store {
             next_removal: 0,
             appended_bytes: 0,
             cached_tails: VecDeque::new(),
+            quiet: Quiet::new(options.quiet_ns),
             is_disk_full: false,
             retry_at: None,
             is_failed: false,
@@ -244,8 +256,11 @@ impl Store {
     }
 
     /// Gives a log that recovery found a slot; it can be used once it is attached.
-    pub(crate) fn adopt(&mut self, log: Log) -> Slot {
+    pub(crate) fn adopt(&mut self, mut log: Log) -> Slot {
         let id = log.id;
+        if log.tails.iter().any(|it| it.tail.start() < it.tail.end()) {
+            self.quiet.watch(&mut log, self.now.monotonic_ns);
+        }
         let slot = self.free.pop().unwrap_or_else(|| {
             self.logs.push(None);
             Slot::new(self.identity.directory, self.logs.len() - 1)
@@ -267,6 +282,7 @@ impl Store {
         let log = self.log_mut(slot);
         assert!(!log.is_attached, "a log is attached once");
         log.is_attached = true;
+        log.appended_ns = now.monotonic_ns;
         log.wanted_durability = config.durability;
         log.config = config;
         self.schedule_retention(slot);
@@ -405,6 +421,7 @@ impl Store {
         self.move_to_wanted_journals();
         self.step_truncations();
         self.step_compaction(budget);
+        self.step_quiet();
         self.step_round();
         self.step_scrub();
         self.release_memory();
@@ -491,7 +508,8 @@ impl Store {
         // While they rest, what they wait for ends with a completion.
         let removal = self.removals.first_key_value().map(|(&(at, _), _)| at).filter(|_| self.may_remove());
         let background = [self.round_retry_at(), self.scrub_at(), self.compaction_deadline(), self.fetches.next_at()];
-        [retention, expiry, removal, self.retry_at].into_iter().chain(background).flatten().min()
+        let by_clock = [retention, expiry, removal, self.retry_at, self.quiet.next_at()];
+        by_clock.into_iter().chain(background).flatten().min()
     }
 
     /// Stops taking appends and makes everything durable, so that the next start is quick.

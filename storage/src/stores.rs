@@ -13,7 +13,7 @@ use std::ops::{Index, IndexMut};
 use crate::io::{Completion, DataDirectory, Request};
 use crate::log::{Now, Slot};
 use crate::store::compaction::Settings;
-use crate::store::metrics::Snapshot;
+use crate::store::metrics::{Memory, Snapshot};
 use crate::store::{Event, Store};
 
 /// See the module's head. Owned by the shard.
@@ -103,6 +103,11 @@ impl Stores {
         self.iter_mut().all(Store::has_room)
     }
 
+    /// As [`Store::take_shortage`], of any.
+    pub fn take_shortage(&mut self) -> bool {
+        self.iter_mut().fold(false, |is_short, store| store.take_shortage() | is_short)
+    }
+
     /// As [`Store::set_scrub_rate`], for each.
     pub fn set_scrub_rate(&mut self, bytes_per_second: u64) {
         self.iter_mut().for_each(|store| store.set_scrub_rate(bytes_per_second));
@@ -136,6 +141,12 @@ impl Stores {
         let mut all = Snapshot::default();
         self.iter().for_each(|store| all.add(&store.metrics(now_ns)));
         all
+    }
+
+    /// As [`Store::memories`], of all: a directory's number, what it is, how much is in use and may be.
+    pub fn memories(&self) -> impl Iterator<Item = (usize, &'static str, Memory)> {
+        let stores = self.stores.iter().enumerate().filter_map(|(number, store)| Some((number, store.as_ref()?)));
+        stores.flat_map(|(number, store)| store.memories().map(|(name, memory)| (number, name, memory)))
     }
 
     /// Whether a store refuses appends for want of room on its disk.

@@ -38,6 +38,10 @@ families! {
     CONNECTIONS_REFUSED = Counter "skein_connections_refused_total" ["shard"]
         "Connections that were closed at once because of a limit of connections.";
     CONNECTIONS_WAITING = Gauge "skein_connections_waiting" ["shard"] "Connections that wait because the node has as many as it may.";
+    MEMORY_WAITING = Gauge "skein_connections_waiting_memory" ["shard"]
+        "Connections that are not received from because they wait for memory.";
+    MEMORY_ENDED = Counter "skein_connections_ended_memory_total" ["shard"]
+        "Connections closed because they held memory that others waited for, or wanted more than there is.";
     THROTTLES = Counter "skein_throttles_total" ["shard"] "How often connections were muted by a quota.";
     THROTTLED = Counter "skein_throttle_seconds_total" ["shard"] "For how long together.";
     RECEIVED = Counter "skein_received_bytes_total" ["shard"] "Bytes that came in on connections.";
@@ -74,7 +78,7 @@ families! {
     COMPACTION_UNCLEANABLE = Gauge "skein_compaction_uncleanable_partitions" ["shard"]
         "Partitions that are not compacted because a damaged batch was met in them.";
     MEMORY_USED = Gauge "skein_memory_used_bytes" ["shard", "memory"]
-        "Memory in use: tails (appended records), reads (records read from disk) and compaction.";
+        "Memory in use: tails (appended records), lent (what readers hold of it), reads (records from disk), connections and compaction.";
     MEMORY_BUDGET = Gauge "skein_memory_budget_bytes" ["shard", "memory"] "The most memory of that kind.";
     READS_WAITING = Gauge "skein_reads_waiting" ["shard"] "Reads from disk that wait for their turn, or for memory.";
     DISK_FULL = Gauge "skein_disk_full" ["shard"] "1 while appends are refused for want of room on the disk.";

@@ -124,6 +124,8 @@ fn of_connections(page: &mut Page, shards: &[Shard<'_>]) {
     each(page, shards, &CONNECTIONS_MALFORMED, |report| report.connections.malformed);
     each(page, shards, &CONNECTIONS_REFUSED, |report| report.connections.refused);
     each(page, shards, &CONNECTIONS_WAITING, |report| report.connections.waiting as u64);
+    each(page, shards, &MEMORY_WAITING, |report| report.connections.memory_waiting as u64);
+    each(page, shards, &MEMORY_ENDED, |report| report.connections.memory_ended);
     each(page, shards, &THROTTLES, |report| report.connections.throttles);
     let mut throttled = page.family(&THROTTLED);
     for Shard { number, report } in shards {
@@ -179,13 +181,17 @@ fn of_stores(page: &mut Page, shards: &[Shard<'_>]) {
     let mut used = page.family(&MEMORY_USED);
     for Shard { number, report } in shards {
         used.sample(&[number, "tails"], report.store.tails.used_bytes);
+        used.sample(&[number, "lent"], report.store.lent.used_bytes);
         used.sample(&[number, "reads"], report.store.buffers.used_bytes);
+        used.sample(&[number, "connections"], report.connections.memory.used_bytes);
         used.sample(&[number, "compaction"], report.store.compaction.memory_bytes);
     }
     let mut budget = page.family(&MEMORY_BUDGET);
     for Shard { number, report } in shards {
         budget.sample(&[number, "tails"], report.store.tails.budget_bytes);
+        budget.sample(&[number, "lent"], report.store.lent.budget_bytes);
         budget.sample(&[number, "reads"], report.store.buffers.budget_bytes);
+        budget.sample(&[number, "connections"], report.connections.memory.budget_bytes);
     }
     each(page, shards, &READS_WAITING, |report| report.store.reads_waiting as u64);
     each(page, shards, &DISK_FULL, |report| report.store.is_disk_full.into());

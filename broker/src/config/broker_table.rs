@@ -207,9 +207,10 @@ pub(super) static SUPPORTED: &[Definition] = &[
     Definition::new("skein.durability", String, Some("durable"), OneOf(&["durable", "cached"]), High)
         .doc("Default of the topics' skein.durability."),
     Definition::new("skein.memory", Long, None, AtLeast(64 << 20), High).doc(
-        "Bytes of memory for records on their way to segments and for reads from disk, half each, shared evenly by the \
-             shards and data directories; by default 256 MiB for each shard, and never more than a quarter of the machine's \
-             memory or the container's.",
+        "Bytes of memory, shared evenly by the shards: two fifths for records on their way to segments and one for reads \
+             from disk, in equal parts for each data directory, and two for requests and answers of connections. A request \
+             larger than 7/8 of the last closes its connection. By default 320 MiB for each shard, and never more than a \
+             quarter of the machine's memory or the container's.",
     ),
     Definition::new("skein.scrub.bytes.per.second", Long, Some("4194304"), AtLeast(0), Medium).dynamic().doc(
         "How fast closed segments are read again to find damage before a consumer does, in bytes a second of each data \

@@ -139,6 +139,9 @@ pub struct Groups {
     pub offsets_retention_check_interval_ms: u64,
 }
 
+/// Memory of a shard's connections unless the node shares out its memory otherwise.
+const CONNECTION_BYTES: usize = 128 << 20;
+
 /// Limits of connections, requests and answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Network {
@@ -147,6 +150,8 @@ pub struct Network {
     /// A request of which at least so many bytes are missing is received straight into its buffer. No property: only
     /// simulations have less, so that they meet it all the time.
     pub direct_bytes_min: usize,
+    /// Memory for the requests and answers of a shard's connections, in bytes: its share of `skein.memory`.
+    pub memory_bytes: usize,
     /// `connections.max.idle.ms`; `None` is no limit.
     pub idle_ms_max: Option<u64>,
     /// `fetch.max.bytes`.
@@ -382,6 +387,7 @@ fn typed(
         network: Network {
             request_bytes_max: s.count32("socket.request.max.bytes"),
             direct_bytes_min: net::frame::DIRECT_BYTES_MIN_DEFAULT,
+            memory_bytes: CONNECTION_BYTES,
             idle_ms_max: u64::try_from(s.whole("connections.max.idle.ms")).ok(),
             fetch_bytes_max: s.count32("fetch.max.bytes"),
             fetch_sessions_max: s.count32("max.incremental.fetch.session.cache.slots"),

@@ -4,8 +4,6 @@
 //! listener ─► shard 0 accepts ─► round-robin by mailbox ─► adopt ─► receive ⇄ send ─► close ─► Closed: number free
 //! ```
 
-use std::net::IpAddr;
-
 use bytes::BytesMut;
 use net::api::api_versions;
 use net::connection::{AnswerId, Buffers, Limits, Origin};
@@ -16,6 +14,7 @@ use storage::buffer::Slice;
 
 use super::Shard;
 use super::mail::{Client, NewConnection};
+use super::memory::Share;
 use super::pending::Key;
 use super::timers::Timer;
 use crate::config::Endpoint;
@@ -46,6 +45,11 @@ pub(crate) struct ConnectionKey {
 }
 
 impl ConnectionKey {
+    /// Its number.
+    pub(super) fn id(self) -> ConnectionId {
+        self.id
+    }
+
     /// The key as one number.
     pub(crate) fn as_u64(self) -> u64 {
         u64::from(self.generation) << 32 | u64::from(self.id.0)
@@ -85,9 +89,11 @@ struct Place {
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) connection: Connection<Slice>,
+    /// Its share of the memory of all.
+    pub(super) share: Share,
     receive: Receive,
     /// Whether the socket is being closed: nothing is done any more.
-    ended: bool,
+    pub(super) ended: bool,
     /// Whether it is in the queue of those with something to send.
     queued: bool,
     /// Whether it is in the queue of those with requests to take up.
@@ -108,6 +114,13 @@ enum Receive {
     /// Until bytes come in.
     Once,
     Cancelling,
+}
+
+impl Open {
+    /// Whether bytes are received if the client sends some.
+    pub(super) fn is_receiving(&self) -> bool {
+        matches!(self.receive, Receive::Armed | Receive::Once)
+    }
 }
 
 /// The connections of one shard.
@@ -154,12 +167,17 @@ impl Connections {
         self.by_key(key).is_some_and(|open| !open.ended)
     }
 
-    fn by_key(&mut self, key: ConnectionKey) -> Option<&mut Open> {
+    /// All numbers there are.
+    pub(super) fn ids(&self) -> impl Iterator<Item = ConnectionId> + use<> {
+        (0..self.places.len()).map(|index| ConnectionId(index as u32))
+    }
+
+    pub(super) fn by_key(&mut self, key: ConnectionKey) -> Option<&mut Open> {
         let place = self.places.get_mut(key.id.0 as usize)?;
         if place.generation == key.generation { place.open.as_mut() } else { None }
     }
 
-    fn key(&self, id: ConnectionId) -> ConnectionKey {
+    pub(super) fn key(&self, id: ConnectionId) -> ConnectionKey {
         ConnectionKey { id, generation: self.places[id.0 as usize].generation }
     }
 
@@ -173,6 +191,7 @@ impl Connections {
         let connection = Connection::new(id, origin, limits, place.next_answer, now_ns);
         place.open = Some(Open {
             connection,
+            share: Share::default(),
             receive: Receive::Armed,
             ended: false,
             queued: false,
@@ -184,14 +203,14 @@ impl Connections {
         self.key(id)
     }
 
-    /// Frees the number of a connection that is closed; its client's address.
-    fn remove(&mut self, id: ConnectionId) -> IpAddr {
+    /// Frees the number of a connection that is closed.
+    fn remove(&mut self, id: ConnectionId) -> Open {
         let place = &mut self.places[id.0 as usize];
         let open = place.open.take().expect("a connection is closed once");
         place.next_answer = open.connection.next_answer();
         place.generation = place.generation.wrapping_add(1);
         self.free.push(id);
-        open.connection.origin().peer.ip().to_canonical()
+        open
     }
 
     /// The shard that gets the next connection.
@@ -263,7 +282,9 @@ impl Shard {
             Event::Filled { connection, buffer, end } => self.filled(connection, buffer, end),
             Event::Sent { send, result } => self.sent(send, result),
             Event::Closed { connection } => {
-                let ip = self.connections.remove(connection);
+                let mut open = self.connections.remove(connection);
+                self.forget_share(&mut open);
+                let ip = open.connection.origin().peer.ip().to_canonical();
                 self.connection_ended(ip);
             }
         }
@@ -370,6 +391,7 @@ impl Shard {
     /// Takes up requests that had to wait for a budget.
     pub(super) fn resume_connections(&mut self) {
         self.resume_stalled();
+        self.resume_waiting();
         let resumable = std::mem::take(&mut self.connections.resumable);
         for id in resumable {
             let Some(open) = self.connections.open(id) else { continue };
@@ -380,11 +402,14 @@ impl Shard {
         }
     }
 
-    /// Arms or cancels the receive, as the connection's budgets want it.
+    /// Counts what the connection holds, and arms or cancels the receive, as its budgets and the memory of all want it.
     pub(super) fn follow_budget(&mut self, id: ConnectionId) {
         let now_ns = self.now.monotonic_ns;
         let Some(open) = self.connections.open(id).filter(|open| !open.ended) else { return };
-        match (open.receive, !open.is_stalled && open.connection.wants_receive(now_ns)) {
+        let is_wanted = !open.is_stalled && open.connection.wants_receive(now_ns);
+        let is_wanted = self.has_memory(id, is_wanted);
+        let Some(open) = self.connections.open(id).filter(|open| !open.ended) else { return };
+        match (open.receive, is_wanted) {
             (Receive::Idle, true) => {
                 let op = open.connection.next_receive();
                 open.receive = if matches!(op, Op::Receive { .. }) { Receive::Armed } else { Receive::Once };
@@ -427,6 +452,7 @@ impl Shard {
         let Some(open) = places.get_mut(id.0 as usize).and_then(|place| place.open.as_mut()) else { return };
         match result {
             Ok(taken) => {
+                open.share.sending_since_ns = None;
                 open.connection.sent(send, taken, now_ns, buffers);
                 self.metrics.sent_bytes += taken as u64;
                 if open.connection.is_finished() {
@@ -441,12 +467,15 @@ impl Shard {
     }
 
     /// Ends a connection; its number is free once the driver says so.
-    fn close(&mut self, id: ConnectionId) {
+    pub(super) fn close(&mut self, id: ConnectionId) {
         let Some(open) = self.connections.open(id) else { return };
         if std::mem::replace(&mut open.ended, true) {
             return;
         }
         let parked = std::mem::take(&mut open.parked);
+        // Nothing is sent any more, and nothing taken up.
+        open.connection.discard();
+        self.memory.count(open);
         self.ops.net.push(Op::Close { connection: id });
         parked.into_iter().for_each(|fetch| self.abandon_fetch(fetch));
     }
@@ -471,6 +500,7 @@ impl Shard {
 
     /// Hands what is ready to the driver, at the end of a turn.
     pub(super) fn send_answers(&mut self) {
+        let now_ns = self.now.monotonic_ns;
         let mut sending = std::mem::take(&mut self.connections.sending);
         for id in sending.drain(..) {
             let Connections { places, buffers, .. } = &mut self.connections;
@@ -480,6 +510,7 @@ impl Shard {
                 continue;
             }
             if let Some(send) = open.connection.next_send(SEND_PARTS_MAX, buffers) {
+                open.share.sending_since_ns = Some(now_ns);
                 self.ops.net.push(Op::Send(send));
             }
         }

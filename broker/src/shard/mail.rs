@@ -141,6 +141,8 @@ pub enum Notice {
         /// Why.
         reason: Arc<str>,
     },
+    /// Somebody waits for memory: connections that hold some and do nothing are ended.
+    MemoryWanted,
     /// What clients with quotas have used at this shard since its last report.
     QuotaUse(Arc<[Used]>),
     /// Stop cleanly.

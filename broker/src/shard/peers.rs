@@ -177,6 +177,7 @@ impl Shard {
             Notice::AutoCreate(wish) => self.auto_create(wish),
             Notice::Room(has_room) => self.peer_room(from, has_room),
             Notice::ConnectionEnded(ip) => self.connection_released(ip),
+            Notice::MemoryWanted => self.end_idle_holders(),
             Notice::QuotaUse(report) => self.quotas_heard(&report),
             Notice::DirectoryFailed { directory, reason } => self.take_offline(directory, &reason),
             Notice::Stop => self.begin_stop(),

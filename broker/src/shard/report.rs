@@ -12,7 +12,7 @@ use std::sync::Arc;
 use net::ApiKey;
 use storage::LogId;
 use storage::latency::Distribution;
-use storage::store::metrics::Snapshot;
+use storage::store::metrics::{Memory, Snapshot};
 
 use super::directories::Status;
 use super::lags::{self, GroupLag};
@@ -112,6 +112,12 @@ pub struct Connections {
     pub throttles: u64,
     /// For how long together, in nanoseconds.
     pub throttled_ns: u64,
+    /// Memory that they use.
+    pub memory: Memory,
+    /// Those that wait for some.
+    pub memory_waiting: usize,
+    /// Closed because others waited for memory that they held.
+    pub memory_ended: u64,
     /// Bytes that came in.
     pub received_bytes: u64,
     /// Bytes that went out.
@@ -213,6 +219,9 @@ impl Shard {
                 waiting,
                 throttles: metrics.throttles,
                 throttled_ns: metrics.throttled_ns,
+                memory: Memory { used_bytes: self.memory.used(), budget_bytes: self.memory.limit() },
+                memory_waiting: self.memory.waiting(),
+                memory_ended: self.memory.ended(),
                 received_bytes: metrics.received_bytes,
                 sent_bytes: metrics.sent_bytes,
             },

@@ -4,6 +4,7 @@ mod cold_reads;
 mod connections;
 mod control;
 mod directories;
+mod memory;
 mod parking;
 mod transactions;
 mod world;

@@ -43,6 +43,8 @@ pub enum Timer {
     },
     /// Tell the other shards what clients with quotas have used.
     QuotaReport,
+    /// Connections or readers wait for memory.
+    Memory,
     /// A connection was kept out long enough to be closed.
     KeptOut,
 }

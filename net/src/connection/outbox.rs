@@ -31,6 +31,8 @@ pub(super) struct Outbox<P> {
     is_sending: bool,
     /// Bytes of answers that are there, until they are sent.
     unsent_bytes: usize,
+    /// Those of them that the outbox owns: all but payloads, and payloads that it copied.
+    own_bytes: usize,
     /// The vector of an earlier send, to be used again.
     spare_parts: Vec<Part<P>>,
 }
@@ -53,6 +55,7 @@ impl<P: AsRef<[u8]>> Outbox<P> {
             unfinished: None,
             is_sending: false,
             unsent_bytes: 0,
+            own_bytes: 0,
             spare_parts: Vec::new(),
         }
     }
@@ -68,6 +71,18 @@ impl<P: AsRef<[u8]>> Outbox<P> {
 
     pub(super) fn unsent_bytes(&self) -> usize {
         self.unsent_bytes
+    }
+
+    /// Bytes of answers that are there and no payloads, until they are sent.
+    pub(super) fn own_bytes(&self) -> usize {
+        self.own_bytes
+    }
+
+    /// Drops every answer that is there, and takes none of those owed; a send in flight still comes back.
+    pub(super) fn discard(&mut self) {
+        self.first_slot += self.slots.len() as u64;
+        self.slots = VecDeque::new();
+        (self.owed, self.draining, self.unfinished) = (0, None, None);
     }
 
     /// Whether nothing is owed and everything is sent.
@@ -93,6 +108,7 @@ impl<P: AsRef<[u8]>> Outbox<P> {
         let Some(slot) = index.and_then(|index| self.slots.get_mut(index)) else { return Err(answer) };
         assert!(slot.is_none(), "answer {} is given twice", id.0);
         self.unsent_bytes += answer.len();
+        self.own_bytes += answer.own_len();
         self.owed -= 1;
         *slot = Some(answer);
         Ok(())
@@ -139,6 +155,9 @@ impl<P: AsRef<[u8]>> Outbox<P> {
             }
             skip -= length;
             done += 1;
+            if let Part::Answers(bytes) = part {
+                self.own_bytes -= bytes.len();
+            }
         }
         for part in send.parts.drain(..done) {
             if let Part::Answers(bytes) = part {
@@ -168,7 +187,7 @@ impl<P: AsRef<[u8]>> Outbox<P> {
             match draining.payloads.next() {
                 Some(Inserted { payload, .. }) => {
                     total += payload.as_ref().len();
-                    push_payload(payload, &mut staged, &mut parts, buffers);
+                    self.own_bytes += push_payload(payload, &mut staged, &mut parts, buffers);
                 }
                 None => {
                     if let Some(drained) = self.draining.take() {
@@ -218,12 +237,21 @@ fn stage(bytes: &[u8], staged: &mut Vec<u8>, buffers: &mut Buffers) {
     staged.extend_from_slice(bytes);
 }
 
-fn push_payload<P: AsRef<[u8]>>(payload: P, staged: &mut Vec<u8>, parts: &mut Vec<Part<P>>, buffers: &mut Buffers) {
-    if payload.as_ref().len() < COPIED_BYTES_MAX {
+/// Says how many bytes were copied.
+fn push_payload<P: AsRef<[u8]>>(
+    payload: P,
+    staged: &mut Vec<u8>,
+    parts: &mut Vec<Part<P>>,
+    buffers: &mut Buffers,
+) -> usize {
+    let length = payload.as_ref().len();
+    if length < COPIED_BYTES_MAX {
         stage(payload.as_ref(), staged, buffers);
+        length
     } else {
         flush(staged, parts);
         parts.push(Part::Payload(payload));
+        0
     }
 }
 

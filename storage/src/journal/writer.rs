@@ -314,6 +314,11 @@ impl Journal {
         self.identity.durability == Durability::Durable
     }
 
+    /// Memory for encoding groups.
+    pub(crate) fn staging(&self) -> &Pool {
+        &self.staging
+    }
+
     /// Adds an entry to the group that gathers.
     pub(crate) fn push(&mut self, entry: Pending) {
         self.gathered_bytes += entry.body.entry_bytes();

@@ -78,6 +78,9 @@ pub struct LogConfig {
     pub file_delete_delay_ms: u64,
     /// `producer.id.expiration.ms`: how long an idle producer is remembered.
     pub producer_id_expiration_ms: u64,
+    /// Whether its last block stays in memory when nothing is appended: an append never waits for the disk then, nor fails
+    /// because the disk cannot be read.
+    pub is_kept_ready: bool,
 }
 
 impl LogConfig {
@@ -112,6 +115,7 @@ impl Default for LogConfig {
             compaction: None,
             file_delete_delay_ms: 60_000,
             producer_id_expiration_ms: DAY_MS,
+            is_kept_ready: false,
         }
     }
 }

@@ -131,9 +131,15 @@ pub(crate) struct Log {
     /// Appends that wait, in order.
     pub(crate) deferred: VecDeque<Deferred>,
     pub(crate) is_loading_block: bool,
+    /// Reads of the last block that failed, one after another.
+    pub(crate) block_failures: u8,
     pub(crate) has_durable_event: bool,
     /// Whether durable parts of its tails are kept for reads.
     pub(crate) is_cached: bool,
+    /// When something was appended last, or it was attached.
+    pub(crate) appended_ns: u64,
+    /// Whether it is looked at when it may be quiet.
+    pub(crate) is_watched: bool,
     /// Reads in flight that cover a partial block, which must not be written again meanwhile.
     pub(crate) partial_reads: u32,
     /// When the log is due for retention, if it is.
@@ -175,8 +181,11 @@ impl Log {
             image_before: 0,
             deferred: VecDeque::new(),
             is_loading_block: false,
+            block_failures: 0,
             has_durable_event: false,
             is_cached: false,
+            appended_ns: 0,
+            is_watched: false,
             partial_reads: 0,
             due_ns: None,
             expiry_due_ns: None,
@@ -264,6 +273,12 @@ impl Log {
         self.producers.truncate(end_offset);
         self.compacted.clean_offset = self.compacted.clean_offset.min(end_offset);
         self.is_carried = false;
+    }
+
+    /// Gives up the memory of what is durable, quiet as the log is.
+    pub(crate) fn release_tails(&mut self) {
+        self.is_watched = false;
+        self.tails.iter_mut().for_each(|it| it.tail.release());
     }
 
     /// The tail of the active segment.

@@ -28,6 +28,9 @@ const INLINE_BYTES_MAX: usize = 64 << 10;
 /// What "little" is.
 const INLINE_DECOMPRESSED_BYTES: usize = 64 << 10;
 
+/// Reads of a log's last block that may fail one after another before its appends are refused.
+const BLOCK_FAILURES_MAX: u8 = 2;
+
 /// Free memory that counts as room: a region for a batch of usual size in each of a few logs.
 const ROOM_BYTES: usize = 16 << 20;
 
@@ -199,6 +202,7 @@ impl Store {
         }
         log.end_offset = last_offset + 1;
         log.is_carried = false;
+        self.quiet.note(log, self.now.monotonic_ns);
         self.appended_bytes += records.len();
         let log_append_time_ms =
             (log.config.timestamp_type == TimestampType::LogAppendTime && valid.rewrite.is_some()).then_some(now_ms);
@@ -402,10 +406,16 @@ impl Store {
         let partial = (tail.end() % BLOCK_BYTES as u64) as usize;
         match result {
             Ok(Done::Read { buffer, length }) if length >= partial => {
+                log.block_failures = 0;
                 // Without room it is loaded again when the append is tried again.
                 let _ = !tail.needs_last_block() || tail.load_last_block(&buffer[..partial], &tails);
             }
+            result if log.block_failures < BLOCK_FAILURES_MAX => {
+                log.block_failures += 1;
+                tracing::warn!(log = %id, ?result, "cannot read the last block of a log: trying again");
+            }
             result => {
+                log.block_failures = 0;
                 tracing::error!(log = %id, ?result, "cannot read the last block of a log: its appends are refused");
                 self.fail_deferred(slot);
             }

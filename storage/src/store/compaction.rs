@@ -134,6 +134,11 @@ impl Compaction {
         self.buffers.used_bytes() + self.job.as_ref().map_or(0, |job| job.map_bytes())
     }
 
+    /// The most of it.
+    pub(super) fn memory_bytes_max(&self) -> usize {
+        BUFFER_BYTES_MAX + self.settings.dedupe_bytes
+    }
+
     /// The largest share of a log that waits to be compacted, in millionths.
     pub(super) fn dirtiest_millionths(&self) -> u32 {
         self.dirty.last().map_or(0, |&(share, _)| share)

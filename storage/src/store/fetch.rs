@@ -115,6 +115,8 @@ pub(super) struct Fetches {
     queue: Queue,
     searching: VecDeque<u64>,
     indexes: VecDeque<(Slot, LogId, i64)>,
+    /// The last read that wanted memory found none.
+    is_short: bool,
 }
 
 impl std::fmt::Debug for Fetches {
@@ -133,6 +135,7 @@ impl Fetches {
             queue: Queue::default(),
             searching: VecDeque::new(),
             indexes: VecDeque::new(),
+            is_short: false,
         }
     }
 
@@ -305,15 +308,22 @@ impl Store {
     }
 
     /// Memory for a read that somebody waits for: what readers may want next counts less.
-    fn allocate(&mut self, bytes: usize) -> Option<Buffer> {
+    pub(super) fn allocate_for_read(&mut self, bytes: usize) -> Option<Buffer> {
         loop {
             if let Some(buffer) = self.buffers.allocate_within(bytes, self.read_bytes_max()) {
+                self.fetches.is_short = false;
                 return Some(buffer);
             }
             if !self.fetches.readers.release_one() {
+                self.fetches.is_short = true;
                 return None;
             }
         }
+    }
+
+    /// Whether the last read found no memory, since this was asked: readers hold all that they may.
+    pub fn take_shortage(&mut self) -> bool {
+        std::mem::take(&mut self.fetches.is_short)
     }
 
     /// The part of the memory for reads that readers may hold: the rest is for writes that free memory and journal.

@@ -26,6 +26,8 @@ pub struct Snapshot {
     pub checkpoints_failed: u64,
     /// Memory for appended records.
     pub tails: Memory,
+    /// What readers hold of it.
+    pub lent: Memory,
     /// Memory for reads from disk.
     pub buffers: Memory,
     /// Whether appends are refused for want of room on the disk.
@@ -95,6 +97,12 @@ pub struct Memory {
     pub budget_bytes: usize,
 }
 
+impl Memory {
+    fn of(used_bytes: usize, budget_bytes: usize) -> Self {
+        Self { used_bytes, budget_bytes }
+    }
+}
+
 impl Snapshot {
     /// Adds what another store of the shard has done and holds.
     pub fn add(&mut self, other: &Self) {
@@ -103,7 +111,9 @@ impl Snapshot {
         self.large.add(other.large);
         self.checkpoints += other.checkpoints;
         self.checkpoints_failed += other.checkpoints_failed;
-        for (memory, more) in [(&mut self.tails, other.tails), (&mut self.buffers, other.buffers)] {
+        for (memory, more) in
+            [(&mut self.tails, other.tails), (&mut self.lent, other.lent), (&mut self.buffers, other.buffers)]
+        {
             memory.used_bytes += more.used_bytes;
             memory.budget_bytes += more.budget_bytes;
         }
@@ -147,12 +157,32 @@ impl Store {
             checkpoints,
             checkpoints_failed,
             tails: memory(&self.tails),
+            lent: Memory { used_bytes: self.tails.lent_bytes(), budget_bytes: self.lent_bytes_max() },
             buffers: memory(&self.buffers),
             is_disk_full: self.is_disk_full,
             damage: self.damages.counted(),
             scrub: self.scrub.counted(),
             reads_waiting: self.fetches.waiting(),
         }
+    }
+
+    /// Everything that may become large, by name, with its bound. For checks: asking costs a walk over all logs.
+    #[must_use]
+    pub fn memories(&self) -> [(&'static str, Memory); 8] {
+        let pool = |pool: &crate::buffer::Pool| Memory::of(pool.used_bytes(), pool.budget_bytes());
+        let tails = self.logs.iter().flatten().flat_map(|log| &log.tails);
+        let undurable: u64 = tails.map(|it| it.tail.end() - it.tail.durable()).sum();
+        [
+            ("tails", pool(&self.tails)),
+            ("lent tails", Memory::of(self.tails.lent_bytes(), self.lent_bytes_max())),
+            ("reads", pool(&self.buffers)),
+            ("compaction", Memory::of(self.compaction.memory_bytes(), self.compaction.memory_bytes_max())),
+            ("deferred appends", Memory::of(self.deferred_bytes, super::DEFERRED_BYTES_MAX)),
+            ("groups of the durable journal", pool(self.durable_journal.staging())),
+            ("groups of the cached journal", pool(self.cached_journal.staging())),
+            // What segments lack lies in tails, and nowhere else.
+            ("records on their way to segments", Memory::of(undurable as usize, self.tails.used_bytes())),
+        ]
     }
 
     /// Whether appends are refused for want of room on the disk.

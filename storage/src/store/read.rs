@@ -3,9 +3,13 @@
 use super::Store;
 use super::fetch::{Goal, Kind};
 use super::outcome::{Lookup, LookupToken, Read, ReadRequest, ReadToken};
+use crate::batch;
 use crate::buffer::Slice;
 use crate::log::Slot;
-use crate::tail::Wanted;
+use crate::tail::{Found, Wanted};
+
+/// Readers hold this part of the memory for tails at the most.
+pub(super) const LENT_PART: usize = 4;
 
 impl Store {
     /// Reads whole batches from `offset` on; their bytes are pushed to `out`.
@@ -33,8 +37,9 @@ impl Store {
             if let Some(position) = tail.locate(request.offset).or_else(indexed)
                 && tail.has_batch_at(position)
             {
+                let before = out.len();
                 return match tail.read(position, wanted, out) {
-                    Some(found) => Read::Ready { bytes: found.bytes, next_offset: found.next_offset },
+                    Some(found) => self.lend(found, before, out),
                     None => Read::Empty,
                 };
             }
@@ -47,6 +52,31 @@ impl Store {
             Some(task) => Read::Pending(ReadToken(task)),
             None => Read::Busy,
         }
+    }
+
+    /// Makes the slices of a tail from the `from`th on the reader's. Who does not take what it read keeps tails' regions from
+    /// being used again, so all readers together hold a part of that memory only; more is copied into the memory for reads.
+    fn lend(&mut self, found: Found, from: usize, out: &mut Vec<Slice>) -> Read {
+        let limit_bytes = self.lent_bytes_max();
+        for at in from..out.len() {
+            let Some(slice) = out[at].lend(limit_bytes).or_else(|| self.copied(&out[at])) else {
+                out.truncate(at);
+                return ready(&out[from..]).unwrap_or(Read::Busy);
+            };
+            out[at] = slice;
+        }
+        Read::Ready { bytes: found.bytes, next_offset: found.next_offset }
+    }
+
+    fn copied(&mut self, slice: &Slice) -> Option<Slice> {
+        let mut buffer = self.allocate_for_read(slice.len())?;
+        buffer[..slice.len()].copy_from_slice(slice);
+        Some(buffer.freeze(slice.len()))
+    }
+
+    /// What readers may hold of the memory for tails.
+    pub(super) fn lent_bytes_max(&self) -> usize {
+        self.options.tail_bytes / LENT_PART
     }
 
     /// The first record at or after `timestamp`.
@@ -80,4 +110,10 @@ impl Store {
             segments.find(|it| it.base_offset >= base_offset_min && it.bytes > 0 && it.max.timestamp >= goal.timestamp);
         found.map(|segment| segment.base_offset)
     }
+}
+
+/// What slices of whole batches give; nothing if there are none.
+fn ready(slices: &[Slice]) -> Option<Read> {
+    let last = batch::batches(slices.last()?).filter_map(Result::ok).last()?;
+    Some(Read::Ready { bytes: slices.iter().map(|slice| slice.len()).sum(), next_offset: last.next_offset() })
 }

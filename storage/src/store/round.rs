@@ -22,6 +22,7 @@ use super::Store;
 use super::files::{FileKey, FileOp};
 use super::journaling::RETRY_NS;
 use super::purpose::Purpose;
+use super::read::LENT_PART;
 use super::records::Writer;
 use crate::Error;
 use crate::io::{BLOCK_BYTES, Failure, Op, OpenMode};
@@ -34,6 +35,18 @@ use crate::segment::LOGS_DIRECTORY;
 
 /// Operations of a round in flight at once.
 const IN_FLIGHT_MAX: usize = 16;
+/// A round begins when this part of the memory for tails was appended since the last one began.
+const UNDRAINED_PART: usize = 4;
+/// This part of it is kept at most of what is durable in segments, for reads of recent records.
+const KEPT_PART: usize = 2;
+const _: () = assert!(
+    KEPT_PART * UNDRAINED_PART >= UNDRAINED_PART + 2 * KEPT_PART,
+    "what is kept, what a round takes, and as much again that comes meanwhile, fit in the memory for tails"
+);
+const _: () = assert!(
+    LENT_PART * UNDRAINED_PART >= 2 * LENT_PART + UNDRAINED_PART,
+    "the same where nothing is kept, and readers hold all that they may"
+);
 /// Rounds that may fail in a row before the shard gives up.
 const FAILURES_MAX: u32 = 3;
 
@@ -104,6 +117,8 @@ struct Round {
     is_memory_spent: bool,
     /// Its logs' last blocks are more than the journal takes.
     is_carried_to_segments: bool,
+    /// Of its logs, those whose last blocks go to their segments because nobody appends to them.
+    quiet: BTreeSet<LogId>,
     /// No record may rely on extents of the cached journal that could not be synced: everything goes to segments.
     is_cache_distrusted: bool,
     is_final: bool,
@@ -229,8 +244,9 @@ impl Store {
     fn wants_round(&self) -> bool {
         let rounds = &self.rounds;
         self.durable_journal.used_extents() + self.cached_journal.used_extents() > 0
-            || self.appended_bytes >= self.options.tail_bytes / 4
+            || self.appended_bytes >= self.options.tail_bytes / UNDRAINED_PART
             || !rounds.rolled.is_empty()
+            || self.quiet.wants_round()
             || rounds.is_memory_spent
             || rounds.is_refused
             || self.cached_journal.has_distrusted()
@@ -239,6 +255,8 @@ impl Store {
 
     fn start_round(&mut self) {
         let mut slots = std::mem::take(&mut self.rounds.rolled);
+        let quiet = self.quiet.take();
+        slots.extend(quiet.iter().filter_map(|id| self.by_id.get(id)));
         let mut retire = [None; 2];
         let is_final = self.is_stopping;
         for (at, journal) in [&self.durable_journal, &self.cached_journal].into_iter().enumerate() {
@@ -255,7 +273,7 @@ impl Store {
             slots.extend(self.cached_journal.touched().iter().filter_map(|id| self.by_id.get(id)));
         }
         let is_memory_spent = std::mem::take(&mut self.rounds.is_memory_spent);
-        if is_memory_spent || self.appended_bytes >= self.options.tail_bytes / 4 {
+        if is_memory_spent || self.appended_bytes >= self.options.tail_bytes / UNDRAINED_PART {
             let has_much = |log: &Log| {
                 log.is_referred
                     || log
@@ -285,6 +303,7 @@ impl Store {
             targets: [0; 2],
             is_memory_spent,
             is_carried_to_segments,
+            quiet,
             is_cache_distrusted,
             is_final,
         });
@@ -424,6 +443,7 @@ impl Store {
         self.rounds.failures = 0;
         self.rounds.is_refused = false;
         self.rounds.is_final_done = round.is_final;
+        self.release_quiet(round.quiet);
         self.release_memory();
         self.after_progress();
     }
@@ -448,6 +468,7 @@ impl Store {
         self.rounds.rolled.extend(round.logs.iter().map(|&(slot, _)| slot));
         round.logs.iter().for_each(|&(slot, id)| self.obsolete_recorded(slot, id, false));
         self.rounds.deleted.extend(round.deleted);
+        self.quiet.put_back(round.quiet);
         self.rounds.is_memory_spent |= round.is_memory_spent;
         self.rounds.not_before_ns = self.now.monotonic_ns + RETRY_NS;
         self.rounds.writer.aborted();
@@ -466,7 +487,7 @@ impl Store {
 
     /// Gives up durable memory beyond what reads of recent records may keep.
     pub(super) fn release_memory(&mut self) {
-        self.release_memory_to(self.options.tail_bytes / 2);
+        self.release_memory_to(self.options.tail_bytes / KEPT_PART);
     }
 
     /// Makes room for an append.

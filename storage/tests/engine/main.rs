@@ -7,6 +7,7 @@ mod expiry;
 mod large;
 mod limits;
 mod node;
+mod quiet;
 mod recompress;
 mod repair;
 mod restart;

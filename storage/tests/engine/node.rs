@@ -134,6 +134,7 @@ pub(crate) fn options() -> Options {
         direct: false,
         // Deadlines are those of what a test is about.
         scrub_bytes_per_second: 0,
+        quiet_ns: u64::MAX,
         ..Options::default()
     }
 }

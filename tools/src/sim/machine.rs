@@ -49,6 +49,12 @@ const RECOVERY_CALLS_MAX: u64 = 60;
 /// Where a data directory has its logs.
 const LOGS: &str = "logs";
 
+/// Memory of a shard's connections: a few of the largest requests fill it.
+const CONNECTION_BYTES: usize = 2 << 20;
+
+/// Logs are quiet after this time without an append, in nanoseconds: many are, again and again.
+const QUIET_NS: u64 = 200_000_000;
+
 /// Requests of more than this are received straight into their buffers.
 const DIRECT_BYTES_MIN: usize = 2 << 10;
 
@@ -100,6 +106,7 @@ impl Machine {
         let settings = SETTINGS.map(str::to_owned);
         let (mut config, _) = NodeConfig::load(&Flags::default(), None, &settings).expect("valid settings");
         config.network.direct_bytes_min = DIRECT_BYTES_MIN;
+        config.network.memory_bytes = CONNECTION_BYTES;
         let world = World {
             clock: Rc::new(Clock::default()),
             disks: (0..scenario.directories)
@@ -183,6 +190,7 @@ impl Machine {
             checkpoint_bytes_min: 8 << 10,
             journal_extent_bytes: 1 << 20,
             large_bytes_min: 8 << 10,
+            quiet_ns: QUIET_NS,
             sync_all: self.scenario.sync_all,
             ..Default::default()
         }
@@ -378,6 +386,9 @@ impl Machine {
         let next = running.shard.turn(now, &mut ops, &mut outbox);
         trace.add(Event::Turn, &[now_ns, index as u64, ops.net.len() as u64, ops.disk.len() as u64]);
         totals.turns += 1;
+        for (name, used, bound) in running.shard.memories() {
+            assert!(used <= bound, "the memory for {name} is {used} bytes, and at most {bound} are allowed");
+        }
         running.driver.submit(&mut ops);
         if running.shard.wants_time_spent() {
             running.shard.spent(self.random.below(TURN_NS_MAX));

@@ -72,6 +72,17 @@ impl World {
         Self::start_with(&[faults], shards, settings, options)
     }
 
+    /// Starts a node whose shards have so much memory for their connections.
+    pub(super) fn start_within(memory_bytes: usize, shards: usize, settings: &[&str], options: store::Options) -> Self {
+        let mut random = Random::new(1);
+        let machine = simulated::World {
+            clock: Rc::new(Clock::default()),
+            disks: vec![Rc::new(RefCell::new(Disk::new(random.fork(), Faults::NONE)))],
+            network: Rc::new(RefCell::new(Network::new(random.fork()))),
+        };
+        Self::boot_within(memory_bytes, machine, shards, settings, options)
+    }
+
     /// Starts a node with a data directory on each of these disks.
     pub(super) fn start_with(disks: &[Faults], shards: usize, settings: &[&str], options: store::Options) -> Self {
         let mut random = Random::new(1);
@@ -114,13 +125,24 @@ impl World {
     }
 
     fn boot(machine: simulated::World, shards: usize, settings: &[&str], options: store::Options) -> Self {
+        Self::boot_within(128 << 20, machine, shards, settings, options)
+    }
+
+    fn boot_within(
+        memory_bytes: usize,
+        machine: simulated::World,
+        shards: usize,
+        settings: &[&str],
+        options: store::Options,
+    ) -> Self {
         // Another start, or a node with another number of disks, draws other numbers.
         let mut random = Random::new(machine.clock.monotonic_ns() + machine.disks.len() as u64);
         machine.network.borrow_mut().listen(ListenerId(0));
         let settings: Vec<String> =
             settings.iter().copied().chain(["offsets.topic.num.partitions=2"]).map(str::to_owned).collect();
         let flags = Flags { admin: Some("localhost:0".to_owned()), ..Flags::default() };
-        let (config, _) = NodeConfig::load(&flags, None, &settings).expect("valid settings");
+        let (mut config, _) = NodeConfig::load(&flags, None, &settings).expect("valid settings");
+        config.network.memory_bytes = memory_bytes;
         let advertised = Some(Endpoint { host: "localhost".to_owned(), port: 9092 });
         let plan = Plan {
             config: Arc::new(config),
@@ -298,11 +320,22 @@ impl World {
 impl Client {
     /// Sends a request that is owed an answer.
     pub(super) fn send<'m, M: Message<'m>>(&mut self, world: &mut World, version: i16, message: &M) {
+        let frame = self.frame(version, message);
+        world.machine.network.borrow_mut().client_write(world.now_ns(), self.socket, &frame);
+    }
+
+    /// A request that is owed an answer once it is written.
+    fn frame<'m, M: Message<'m>>(&mut self, version: i16, message: &M) -> Vec<u8> {
         self.next_id += 1;
         self.waiting.push_back(self.next_id);
         let mut frame = Vec::new();
         put_request(&mut frame, version, self.next_id, Some("test"), message);
-        world.machine.network.borrow_mut().client_write(world.now_ns(), self.socket, &frame);
+        frame
+    }
+
+    /// Sends bytes as they are.
+    pub(super) fn write(&mut self, world: &mut World, bytes: &[u8]) {
+        world.machine.network.borrow_mut().client_write(world.now_ns(), self.socket, bytes);
     }
 
     /// The body of the next answer of an API, if it is there.
@@ -411,6 +444,12 @@ impl Client {
     }
 
     pub(super) fn send_produce(&mut self, world: &mut World, topic: &str, partition: i32, bytes: usize) {
+        let frame = self.produce_frame(topic, partition, bytes);
+        self.write(world, &frame);
+    }
+
+    /// A request that produces a batch of one record, to be written.
+    pub(super) fn produce_frame(&mut self, topic: &str, partition: i32, bytes: usize) -> Vec<u8> {
         let mut builder = BatchBuilder::new(BatchOptions::default());
         let value = vec![b'x'; bytes];
         builder
@@ -421,7 +460,7 @@ impl Client {
         let topic = produce::RequestTopicData { name: topic.into(), partition_data: vec![data], ..Default::default() };
         let request =
             produce::Request { transactional_id: None, acks: -1, timeout_ms: 30_000, topic_data: vec![topic] };
-        self.send(world, PRODUCE, &request);
+        self.frame(PRODUCE, &request)
     }
 
     pub(super) fn produced(&mut self, world: &mut World) -> Option<(i16, i64)> {

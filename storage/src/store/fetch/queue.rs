@@ -93,7 +93,7 @@ impl Store {
         if is_first || queue.waiting.is_empty() {
             queue.retry_at = u64::MAX;
             if queue.has_place(bytes, now_ns) {
-                if let Some(buffer) = self.allocate(bytes) {
+                if let Some(buffer) = self.allocate_for_read(bytes) {
                     self.fetches.queue.turn = None;
                     return Some(buffer);
                 }

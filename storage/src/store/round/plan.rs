@@ -45,7 +45,10 @@ impl Store {
             // What the log holds is left to a large write: the journal is to tell of it before the file does.
             return (position / BLOCK_BYTES as u64 * BLOCK_BYTES as u64).max(tail.durable());
         }
-        let is_written_whole = round.is_memory_spent || round.is_carried_to_segments || round.is_cache_distrusted;
+        let is_written_whole = round.is_memory_spent
+            || round.is_carried_to_segments
+            || round.is_cache_distrusted
+            || round.quiet.contains(&log.id);
         if is_closed || (log.is_carried && is_retiring) || is_written_whole {
             tail.end()
         } else {
