@@ -43,6 +43,9 @@ pub(super) struct FoundSegment {
     pub(super) bytes: Vec<u8>,
     /// The first batch known to start in `bytes`.
     pub(super) batches_from: Option<u64>,
+    /// Of the block that `start` lies in, journaled anew after the end was cut there: its bytes from its beginning on, as far
+    /// as they have come.
+    first_block: Vec<u8>,
     /// Bytes still missing between others: their extent was freed, so an image of them comes later in the journal.
     hole: Option<(u64, u64)>,
     /// Batches that a Reference says are in the file, and no checkpoint: position and size.
@@ -53,7 +56,16 @@ pub(super) struct FoundSegment {
 
 impl FoundSegment {
     fn new(segment: Segment, start: u64) -> Self {
-        Self { segment, start, bytes: Vec::new(), batches_from: None, hole: None, referred: Vec::new(), cut: None }
+        Self {
+            segment,
+            start,
+            bytes: Vec::new(),
+            batches_from: None,
+            first_block: Vec::new(),
+            hole: None,
+            referred: Vec::new(),
+            cut: None,
+        }
     }
 
     pub(super) fn end(&self) -> u64 {
@@ -66,6 +78,7 @@ impl FoundSegment {
             // All of it is in its file; if it was compacted since, the batches lie elsewhere now.
             return true;
         }
+        self.lay_in_first_block(position, data);
         let skip = self.start.saturating_sub(position) as usize;
         let skip = skip + usize::from(skip > 0 && mutation::is(Mutation::CutOverlapLong));
         let Some(data) = data.get(skip..).filter(|data| !data.is_empty()) else {
@@ -89,11 +102,29 @@ impl FoundSegment {
         true
     }
 
+    /// Takes bytes before `start`, if they go on in its block: a cut left a part of the block, which is written again with
+    /// what was appended behind, and may be torn in the file. Once all of them are there they count, and not the file's.
+    fn lay_in_first_block(&mut self, position: u64, data: &[u8]) {
+        let block = self.start / BLOCK * BLOCK;
+        let next = block + self.first_block.len() as u64;
+        let goes_on = position == next || (position < next && self.first_block.is_empty());
+        if self.cut.is_none() || block == self.start || !goes_on {
+            return;
+        }
+        let to = (self.start.min(position + data.len() as u64)).saturating_sub(position) as usize;
+        self.first_block.extend_from_slice(data.get((next - position) as usize..to).unwrap_or_default());
+        if block + self.first_block.len() as u64 == self.start {
+            self.first_block.append(&mut self.bytes);
+            (self.start, self.bytes) = (block, std::mem::take(&mut self.first_block));
+        }
+    }
+
     /// The file is durable up to `durable`: what is known of the bytes before is not needed.
     fn reach(&mut self, durable: u64) {
         if durable <= self.start {
             return;
         }
+        self.first_block.clear();
         let surplus = (durable - self.start).min(self.bytes.len() as u64);
         self.bytes.drain(..surplus as usize);
         self.start = durable;
@@ -104,6 +135,7 @@ impl FoundSegment {
 
     /// The segment ends at `position`.
     fn truncate(&mut self, position: u64) {
+        self.first_block.clear();
         self.start = self.start.min(position);
         self.bytes.truncate((position - self.start) as usize);
         self.hole = self.hole.map(|(from, to)| (from, to.min(position))).filter(|(from, to)| from < to);
@@ -385,8 +417,8 @@ impl Found {
     fn agrees(&self, place: Place, data: &[u8]) -> bool {
         let Some(found) = self.segments.get(&place.segment) else { return true };
         let end = place.position + data.len() as u64;
-        // What is in the file already is journaled no more: it comes from an earlier use of the extent.
-        if end > found.segment.bytes || end <= found.start {
+        // What is in whole blocks of the file is journaled no more: it comes from an earlier use of the extent.
+        if end > found.segment.bytes || end <= found.start / BLOCK * BLOCK {
             return false;
         }
         let (from, to) = (place.position.max(found.start), end.min(found.end()));

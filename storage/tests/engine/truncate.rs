@@ -1,9 +1,12 @@
 //! A log's end is cut at a batch's boundary, durably, and the log goes on from there.
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use storage::batch::batches;
+use storage::io::BLOCK_BYTES;
+use storage::journal::format::ExtentHeader;
 use storage::store::{Append, Event, Lookup, Origin, Truncate, Truncated};
 use storage::{Durability, LogConfig, Slot};
 
@@ -50,6 +53,43 @@ fn segments(root: &Path) -> Vec<String> {
     names.retain(|name| name.ends_with(".log"));
     names.sort();
     names
+}
+
+/// Removes what a power cut takes of a journal in the page cache.
+fn lose_cached_journal(root: &Path) {
+    for entry in fs::read_dir(root.join("journal")).expect("there") {
+        let path = entry.expect("readable").path();
+        let header = ExtentHeader::decode(&fs::read(&path).expect("readable")).ok().flatten();
+        if header.is_some_and(|header| header.durability == Durability::Cached) {
+            fs::remove_file(path).expect("there");
+        }
+    }
+}
+
+/// What was appended behind the cut is written with the block that the cut is in, and journaled with the batches that reach
+/// into it when the log changes its journal. The block may be torn then, and the journal has all of it.
+#[test]
+fn a_log_that_was_cut_changes_its_journal_and_its_last_block_may_be_torn() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut node = Node::start(directory.path(), 1);
+    let config = || LogConfig { segment_bytes: 64 << 20, ..config() };
+    let log = node.attach(1, LogConfig { durability: Durability::Cached, ..config() });
+    // Enough for a round to make the first of them durable in the segment; memory keeps them for reads.
+    fill(&mut node, log, 60);
+    truncate(&mut node, log, 25);
+    fill(&mut node, log, 1);
+    node.stores[0].reconfigure(log.1, config(), node.now);
+    node.settle();
+    drop(node);
+    lose_cached_journal(directory.path());
+    let path = directory.path().join(format!("logs/topic-0.1/{:020}.log", 0));
+    let cut = 25 * batch(1, 100_000, START_MS).len() as u64;
+    assert!(fs::metadata(&path).expect("there").len() > cut);
+    let torn = fs::OpenOptions::new().write(true).open(path).expect("there");
+    torn.write_all_at(&[0xff; 64], cut / BLOCK_BYTES as u64 * BLOCK_BYTES as u64).expect("written");
+    let mut node = Node::start(directory.path(), 1);
+    let log = node.attach(1, config());
+    assert_eq!(offsets(&mut node, log), (0..26).collect::<Vec<_>>());
 }
 
 #[test]
