@@ -12,7 +12,7 @@ use crate::checkpoint::record::GenerationV1;
 use crate::io::Op;
 use crate::journal::format::Body;
 use crate::log::state::Log;
-use crate::log::{Durability, LogId, Now, Slot};
+use crate::log::{LogId, Now, Slot};
 use crate::mutation::{self, Mutation};
 use crate::segment::log_directory;
 
@@ -43,11 +43,11 @@ enum What {
         generation: u32,
         directory: Arc<str>,
     },
-    /// A deleted log; goes only after its end is durable in the journal.
+    /// A deleted log; goes only after its end is durable in the durable journal, whatever the log's durability: a power
+    /// cut that took the entry and not the removal would leave a log without its files.
     Log {
         directory: PathBuf,
         after: u64,
-        durability: Durability,
     },
 }
 
@@ -60,18 +60,17 @@ impl Store {
         self.log_mut(slot).held.clear();
         self.unschedule_compaction(slot);
         self.unschedule_expiry(slot);
-        self.push_entry(slot, Body::Delete);
+        self.push_durably(slot, Body::Delete);
         let log = self.logs[slot.index()].take().expect("a slot is used between attach and delete");
         self.by_id.remove(&log.id);
         self.free.push(slot);
         if let Some(due) = log.due_ns {
             self.due.remove(&(due, slot));
         }
-        let durability = log.config.durability;
-        let after = self.journal_of(durability).pushed();
+        let after = self.durable_journal.pushed();
         let directory = log_directory(&log.directory);
         let due_ns = now.monotonic_ns + log.config.file_delete_delay_ms.saturating_mul(1_000_000);
-        self.remove_later(due_ns, Removal { log: log.id, what: What::Log { directory, after, durability } });
+        self.remove_later(due_ns, Removal { log: log.id, what: What::Log { directory, after } });
         self.rounds.note_deleted(&log);
         self.damages.forget_segments(log.id, |_| true);
     }
@@ -274,9 +273,9 @@ impl Store {
                 }
                 self.forget_obsolete(id, files);
             }
-            What::Log { directory, after, durability } => {
+            What::Log { directory, after } => {
                 let is_of_log = |key: FileKey| key.log() == Some(id);
-                let is_said = self.journal_of(*durability).durable_before() >= *after
+                let is_said = self.durable_journal.durable_before() >= *after
                     || mutation::is(Mutation::RemoveBeforeDelete);
                 if !is_said || self.files.is_busy(is_of_log) {
                     return false;

@@ -137,9 +137,9 @@ impl Store {
         self.log_mut(slot).image_before = self.journal_of(durability).pushed();
     }
 
-    /// Gives the durable journal the entry that a log of either durability is cut by: what follows in the other journal
-    /// relies on it.
-    pub(super) fn push_truncate(&mut self, slot: Slot, body: EntryBody) {
+    /// Gives the durable journal an entry that ends something, whatever the log's durability: what follows in the other
+    /// journal, or is done to its files, relies on it.
+    pub(super) fn push_durably(&mut self, slot: Slot, body: EntryBody) {
         let (order, pushed_ns) = (self.order, self.now.monotonic_ns);
         let log = self.log(slot);
         let id = log.id;

@@ -401,7 +401,7 @@ impl Store {
         let is_emptied = start_offset == end_offset;
         self.take_over_removals(id, if is_emptied { i64::MIN } else { place.segment + 1 });
         let open = writer::Bytes::Made(open);
-        self.push_truncate(slot, Body::Truncate { place, start_offset, end_offset, open, producers });
+        self.push_durably(slot, Body::Truncate { place, start_offset, end_offset, open, producers });
         self.journal_again(slot);
         self.keep_cut_tail(slot);
         self.set_stage(slot, Stage::Journaled { removed });
