@@ -275,8 +275,8 @@ impl Store {
             }
             What::Log { directory, after } => {
                 let is_of_log = |key: FileKey| key.log() == Some(id);
-                let is_said = self.durable_journal.durable_before() >= *after
-                    || mutation::is(Mutation::RemoveBeforeDelete);
+                let is_said =
+                    self.durable_journal.durable_before() >= *after || mutation::is(Mutation::RemoveBeforeDelete);
                 if !is_said || self.files.is_busy(is_of_log) {
                     return false;
                 }

@@ -379,7 +379,7 @@ impl Store {
         let truncation = log.truncation.as_mut().expect("a stage follows another");
         let stage = std::mem::replace(&mut truncation.stage, Stage::Draining);
         let Stage::Ready(cut, found) = stage else { unreachable!("only called when it is known what to cut") };
-        let producers = writer::Bytes::Made(found.encode());
+        let known_anew = found.encode();
         let mut open = Vec::new();
         let (place, removed) = match cut {
             Cut::Behind(Behind { segment, index, is_index_kept, end_offset, open: left })
@@ -399,8 +399,10 @@ impl Store {
         self.interrupt_fetches_of(slot, place.segment);
         self.damages.forget_segments(id, |base_offset| base_offset >= place.segment);
         let is_emptied = start_offset == end_offset;
+        // Nothing is left that tells of the others, too, where a power cut takes the entries of a cached journal.
+        let producers = if is_emptied { self.log(slot).producers.encode() } else { known_anew };
         self.take_over_removals(id, if is_emptied { i64::MIN } else { place.segment + 1 });
-        let open = writer::Bytes::Made(open);
+        let (open, producers) = (writer::Bytes::Made(open), writer::Bytes::Made(producers));
         self.push_durably(slot, Body::Truncate { place, start_offset, end_offset, open, producers });
         self.journal_again(slot);
         self.keep_cut_tail(slot);

@@ -92,6 +92,54 @@ fn a_log_that_was_cut_changes_its_journal_and_its_last_block_may_be_torn() {
     assert_eq!(offsets(&mut node, log), (0..26).collect::<Vec<_>>());
 }
 
+/// A log that is empty knows its producers from the cut alone, where a power cut takes the batches that told of them.
+#[test]
+fn a_cached_log_that_was_cut_to_nothing_knows_its_producers_after_a_power_cut() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut node = Node::start(directory.path(), 1);
+    let cached = LogConfig { durability: Durability::Cached, ..config() };
+    let log = node.attach(1, cached.clone());
+    assert!(matches!(node.append(log, &produced(1, 0)), Append::Appended { .. }));
+    node.settle();
+    node.stop();
+    let mut node = Node::start(directory.path(), 1);
+    let log = node.attach(1, cached.clone());
+    for (producer, sequence) in [(1, 1), (2, 0)] {
+        assert!(matches!(node.append(log, &produced(producer, sequence)), Append::Appended { .. }));
+        node.settle();
+    }
+    node.stores[0].set_start(log.1, 2, node.now);
+    assert_eq!(truncate(&mut node, log, 2), 2);
+    drop(node);
+    lose_cached_journal(directory.path());
+    let mut node = Node::start(directory.path(), 1);
+    let log = node.attach(1, cached);
+    assert_eq!((node.stores[0].start_offset(log.1), node.stores[0].end_offset(log.1)), (2, 2));
+    assert!(matches!(node.append(log, &produced(1, 2)), Append::Appended { base_offset: 2, .. }));
+}
+
+/// The removal of a log's files may reach the disk before what is in the page cache does.
+#[test]
+fn a_cached_log_that_was_deleted_does_not_come_back_after_a_power_cut() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut node = Node::start(directory.path(), 1);
+    let cached = LogConfig { durability: Durability::Cached, ..config() };
+    let log = node.attach(1, cached.clone());
+    fill(&mut node, log, 3);
+    node.stop();
+    let mut node = Node::start(directory.path(), 1);
+    let log = node.attach(1, cached);
+    node.stores[log.0].delete(log.1, node.now);
+    node.settle();
+    node.pass(120_000);
+    node.settle();
+    assert!(!directory.path().join("logs/topic-0.1").exists());
+    drop(node);
+    lose_cached_journal(directory.path());
+    let node = Node::start(directory.path(), 1);
+    assert_eq!(node.stores[0].unattached(), Vec::new());
+}
+
 #[test]
 fn a_cut_inside_a_closed_segment_leaves_what_lies_before_and_the_log_goes_on_there() {
     for durability in [Durability::Durable, Durability::Cached] {
