@@ -154,7 +154,7 @@ fn other_protocols_and_impossible_lengths_are_named_in_the_log() {
 fn a_large_frame_that_trickles_in_holds_up_nobody() {
     let Some(broker) = limited("a trickling frame") else { return };
     let topic = broker.topic("trickle").name;
-    let large = "x".repeat(90 << 20);
+    let large = "x".repeat(8 << 20);
     let request = produce_request(&topic, 0, large.as_bytes());
     let frame = framed(&request_bytes(PRODUCE, 1, &request));
     let (slowly, rest) = frame.split_at(2000);
@@ -167,12 +167,25 @@ fn a_large_frame_that_trickles_in_holds_up_nobody() {
         }
     }
     if let (Some(node), Some(before)) = (broker.node(), before) {
-        assert!(node.resident_bytes() < before + 32 * MIB, "memory follows what came, not what was announced");
+        assert!(node.resident_bytes() < before + 4 * MIB, "memory follows what came, not what was announced");
     }
     slow.write(rest);
     let (_, response) = slow.receive::<net::api::produce::Request<'_>>(PRODUCE);
     assert_ne!(response.responses[0].partition_responses[0].error_code, 0);
     assert!([TOO_LARGE, 87, 2].contains(&response.responses[0].partition_responses[0].error_code));
+    assert_serves(&broker, &topic);
+}
+
+#[test]
+fn a_request_for_which_there_can_never_be_memory_ends_its_connection_at_once() {
+    let Some(broker) = limited("a request beyond the memory") else { return };
+    let topic = broker.topic("beyond").name;
+    let large = "x".repeat(90 << 20);
+    let request = produce_request(&topic, 0, large.as_bytes());
+    let frame = framed(&request_bytes(PRODUCE, 1, &request));
+    let mut client = broker.client();
+    client.write(&frame[..2000]);
+    client.assert_closed();
     assert_serves(&broker, &topic);
 }
 

@@ -45,7 +45,7 @@ pub(super) struct Link<C> {
     retry_at_ns: u64,
     correlation_id: i32,
     waiting: VecDeque<Waiting<C>>,
-    /// When the request was sent that was answered last.
+    /// When the first of the requests was sent that were answered last.
     answered_sent_at_ns: u64,
     /// Requests behind this one are answered no earlier than that: the node was to let the client wait.
     muted: Option<(i32, u64)>,
@@ -114,8 +114,8 @@ impl<C> Link<C> {
         }
     }
 
-    /// The answer that came last tells the client to wait (KIP-219): the node takes none of its requests until then,
-    /// counted from when it took the request up, and so not before it was sent.
+    /// One of the answers that came last tells the client to wait (KIP-219): the node takes none of its requests until then,
+    /// counted from when it took the request up, and so not before the first of those was sent.
     pub(super) fn throttled(&mut self, env: &mut Env<'_>, throttle_time_ms: i32) {
         if let Ok(wait_ms @ 1..) = u64::try_from(throttle_time_ms) {
             env.totals.throttled += 1;
@@ -127,6 +127,7 @@ impl<C> Link<C> {
     /// Takes what has arrived.
     pub(super) fn receive(&mut self, env: &mut Env<'_>) -> Vec<Arrival<C>> {
         let mut arrivals = Vec::new();
+        self.answered_sent_at_ns = u64::MAX;
         let Some(socket) = self.socket else { return arrivals };
         let bytes_max = if self.random.index(4) == 0 { 1 + self.random.index(100) } else { 1 << 20 };
         let state = env.network.client_read(env.now_ns, socket, bytes_max, &mut self.inbox);
@@ -159,7 +160,7 @@ impl<C> Link<C> {
         let mut reader = Reader::new(frame);
         let header = ResponseHeader::decode(&mut reader, waiting.key, waiting.version).expect("a response header");
         assert_eq!(header.correlation_id, waiting.correlation_id, "answers to {} come in order", self.name);
-        self.answered_sent_at_ns = waiting.sent_at_ns;
+        self.answered_sent_at_ns = self.answered_sent_at_ns.min(waiting.sent_at_ns);
         if let Some((after, until_ns)) = self.muted.filter(|(after, _)| waiting.correlation_id > *after) {
             assert!(env.now_ns >= until_ns, "{} was to wait after request {after}", self.name);
         }
