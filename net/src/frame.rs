@@ -185,9 +185,16 @@ impl Assembler {
         self.lent.map_or(self.kept.len(), |lent| lent.bytes)
     }
 
-    /// Memory for what is kept, a lent buffer's among it.
+    /// Memory for what is kept, a lent buffer's among it. Room behind the frame that comes in does not count: an allocation
+    /// that grows may have some, and it is never touched.
     pub fn memory(&self) -> usize {
-        self.lent.map_or(self.kept.capacity(), |lent| lent.capacity)
+        if let Some(lent) = self.lent {
+            return lent.capacity.min(lent.end);
+        }
+        match self.frame_length(&self.kept) {
+            Ok(Some(length)) => self.kept.capacity().min(self.kept.len().max(LENGTH_BYTES + length)),
+            _ => self.kept.capacity(),
+        }
     }
 
     /// What the first frame that is kept will have in all if it is not whole, its length among it. None where nothing is
